@@ -1,0 +1,1 @@
+"""Tables and verdicts: claims, sweeps, runs, rows, estimates, plots. Knows neither torch nor any theory."""

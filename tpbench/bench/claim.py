@@ -1,0 +1,245 @@
+"""The nouns of the benchmark: a claim, its sweep, the points it needs, the rows they give, what is predicted.
+
+Everything here is immutable data. A *configuration* is a JSON object (``Config``): whatever a run's numbers
+depend on, so that its canonical text can be hashed, stored beside the rows, and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+Config = Mapping[str, Any]
+"""A JSON object: keys are words, values are numbers, words, lists or objects of the same kind."""
+
+ABSENT = -1
+"""The coordinate of a row that has no such coordinate (a loss has no layer, a limit has no seed)."""
+
+PROFILES = ("smoke", "nightly", "full")
+
+
+class Row(NamedTuple):
+    """One measured number. The run that holds it adds experiment, parametrization and width."""
+
+    quantity: str
+    value: float
+    seed: int = ABSENT
+    step: int = ABSENT
+    layer: int = ABSENT
+    index: int = ABSENT  # type: ignore[assignment]  # hides tuple.index, which no row needs
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: one width and one block of seeds of one experiment under one parametrization.
+
+    ``config`` holds everything else that its numbers depend on, the abc table among it under the key
+    ``parametrization``; ``code`` is a digest of the numerical source. ``digest`` names its file.
+    """
+
+    experiment: str
+    parametrization: str
+    width: int
+    seeds: tuple[int, ...]
+    config: Config
+    code: str
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the point as a JSON object, for the header of its file and for its digest."""
+        return {
+            "experiment": self.experiment,
+            "parametrization": self.parametrization,
+            "width": self.width,
+            "seeds": list(self.seeds),
+            "config": dict(self.config),
+            "code": self.code,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change when anything does on which the numbers depend."""
+        return hashlib.sha256(canonical_json(self.as_config()).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Which runs a claim needs at one profile.
+
+    ``seeds[i]`` is the number of seeds at ``widths[i]``: narrow networks are cheap, so they can have more.
+    ``block`` is the most seeds one run holds: a longer ensemble is several runs, so that a kill loses less.
+    """
+
+    parametrizations: tuple[str, ...]
+    widths: tuple[int, ...]
+    seeds: tuple[int, ...]
+    config: Config
+    block: int = 1024
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) != len(self.widths):
+            raise ValueError(
+                f"a sweep needs one number of seeds a width: got {len(self.widths)} widths and "
+                f"{len(self.seeds)} numbers of seeds"
+            )
+
+
+class Kind(StrEnum):
+    """How rows become one number (``estimate.ESTIMATORS`` has one function for each)."""
+
+    EXPONENT = "exponent"  # of the root mean square over seeds and indices, against width
+    SPREAD = "spread"  # exponent of the standard deviation over seeds
+    BIAS = "bias"  # exponent of the mean over seeds, a vector over indices
+    VALUE = "value"  # the mean over seeds, extrapolated to infinite width
+
+
+class Side(StrEnum):
+    """What a prediction states: equality, or a bound O(.) that holds on one side only."""
+
+    EQUAL = "equal"
+    AT_MOST = "at most"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What theory says about one quantity under one parametrization, and what a rival says.
+
+    ``tolerance`` is the half-width of the band around ``predicted`` inside which the whole confidence interval
+    must lie; ``rival`` is the number that must be rejected as well. ``correction`` is the power p of the
+    finite-width correction 1 + c n^(-p) that the fit allows where there are widths enough to carry it;
+    ``from_width`` leaves narrower networks out of the fit.
+    """
+
+    parametrization: str
+    quantity: str
+    kind: Kind
+    predicted: float
+    rival: float
+    tolerance: float
+    layer: int = ABSENT
+    step: int = ABSENT
+    side: Side = Side.EQUAL
+    correction: float = 1.0
+    from_width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tolerance <= 0:
+            raise ValueError(f"{self.quantity}: a tolerance is positive, got {self.tolerance}")
+        if abs(self.rival - self.predicted) <= self.tolerance:
+            raise ValueError(
+                f"{self.quantity}: the rival {self.rival} lies within the tolerance {self.tolerance} of the "
+                f"prediction {self.predicted}, so no measurement could tell them apart"
+            )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction with what was measured: ``value`` and its 95% confidence interval [low, high].
+
+    ``error`` is the standard error, ``freedom`` the degrees of freedom of its t distribution, ``widths`` the
+    widths that entered, ``note`` what the reader must know (diverged widths, no correction term). A value of
+    NaN means that nothing could be estimated, and ``note`` says why.
+    """
+
+    prediction: Prediction
+    value: float
+    error: float
+    freedom: float
+    low: float
+    high: float
+    widths: tuple[int, ...]
+    note: str = ""
+
+
+class Verdict(StrEnum):
+    SUPPORTED = "supported"
+    INCONCLUSIVE = "inconclusive"
+    REFUTED = "refuted"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An estimate with its verdict."""
+
+    estimate: Estimate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """All judged estimates of one claim. The claim is refuted when one row is, supported when all are."""
+
+    claim: str
+    judged: tuple[Judged, ...]
+    note: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of the rows; inconclusive when there are none."""
+        verdicts = {row.verdict for row in self.judged}
+        for worst in (Verdict.REFUTED, Verdict.INCONCLUSIVE):
+            if worst in verdicts:
+                return worst
+        return Verdict.SUPPORTED if verdicts else Verdict.INCONCLUSIVE
+
+    def of(self, parametrization: str) -> tuple[Judged, ...]:
+        """Return the rows of one parametrization."""
+        return tuple(row for row in self.judged if row.estimate.prediction.parametrization == parametrization)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A deliberate error: changes to the configuration of the runs, made behind the back of the prediction."""
+
+    name: str
+    description: str
+    changes: Callable[[Config], Config]
+
+
+class Figure(StrEnum):
+    """The pictures a claim can draw (``plot.FIGURES`` has one function for each)."""
+
+    EXPONENTS = "exponents"  # size against width, a panel a quantity and layer
+    TRAJECTORIES = "trajectories"  # outputs of finite widths over steps, against the limit
+    CONVERGENCE = "convergence"  # bias and spread against width
+    COST = "cost"  # seconds and bytes a step against width
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement with its source, sweeps, experiment, predictions, planted faults and pictures.
+
+    ``predict`` takes the configuration of a sweep, the abc table among it, and returns what theory says of it;
+    it raises ``ValueError`` where the claim does not apply to that table, saying why.
+    """
+
+    name: str
+    statement: str
+    source: str
+    rival: str
+    experiment: str
+    sweeps: Mapping[str, Sweep]
+    predict: Callable[[Config], tuple[Prediction, ...]]
+    faults: tuple[Fault, ...]
+    figures: tuple[Figure, ...]
+    notes: str = field(default="")
+
+    def __post_init__(self) -> None:
+        missing = [profile for profile in PROFILES if profile not in self.sweeps]
+        if missing:
+            raise ValueError(f"claim {self.name!r} has no sweep for profile {', '.join(missing)}")
+
+
+Experiment = Callable[[Point], Iterable[Row]]
+"""Does one run: trains what the point says and yields its rows. The same point gives the same rows."""
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN.
+
+    Raises ``ValueError`` when the value holds NaN or an infinity, ``TypeError`` when it is not JSON.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

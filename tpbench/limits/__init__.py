@@ -1,0 +1,1 @@
+"""What n -> ∞ gives: Gaussian moments, kernels, trajectories. NumPy, float64."""

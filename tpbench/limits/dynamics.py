@@ -1,0 +1,65 @@
+"""Kernel gradient descent in discrete steps: what training does in the kernel regime at infinite width.
+
+``f_{t+1}(x) = f_t(x) - eta Σ_{i in batch} K(x, x_i) ∂L/∂f(x_i)`` (Lee et al. 2019, arXiv:1902.06720, in discrete
+time); momentum acts on the function as it does on the weights, since both are linear in the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy import special
+
+from tpbench.limits.gaussian import Array
+
+
+def _residual(f: Array, y: Array) -> Array:
+    return f - y
+
+
+def _softmax_residual(f: Array, y: Array) -> Array:
+    return np.asarray(special.softmax(f, axis=-1) * y.sum(axis=-1, keepdims=True) - y)
+
+
+GRADIENTS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "mse": _residual,
+    "cross-entropy": _softmax_residual,
+}
+"""Loss -> gradient with respect to the output of one example (the batch average is taken by the caller)."""
+
+
+def kernel_descent(
+    kernel: Array,
+    targets: Array,
+    start: Array,
+    *,
+    train: Sequence[int],
+    learning_rate: float,
+    order: Sequence[Sequence[int] | None],
+    momentum: float = 0.0,
+    loss: str = "mse",
+) -> Array:
+    """Return f_0 … f_T on all points, shape (T + 1, …, points, out).
+
+    ``kernel`` (points, points) is the tangent kernel of one output over training and test points; the outputs do not
+    interact. ``train`` numbers the training points, ``targets`` (len(train), out) are theirs; ``start``
+    (…, points, out) is f_0; ``order`` gives each step's batch as numbers into ``train``, None for all.
+    Raises ``ValueError`` for an unknown loss or when shapes disagree.
+    """
+    if loss not in GRADIENTS:
+        raise ValueError(f"no kernel descent for loss {loss!r} (known: {', '.join(GRADIENTS)})")
+    places = np.asarray(train)
+    if kernel.shape != (start.shape[-2],) * 2 or targets.shape != (len(places), start.shape[-1]):
+        raise ValueError(
+            f"kernel {kernel.shape}, targets {targets.shape} and start {start.shape} do not fit {len(places)} "
+            "training points"
+        )
+    f, velocity, path = start.copy(), np.zeros_like(start), [start.copy()]
+    for chosen in order:
+        part = np.arange(len(places)) if chosen is None else np.asarray(chosen)
+        gradient = GRADIENTS[loss](f[..., places[part], :], targets[part]) / len(part)
+        velocity = momentum * velocity + kernel[:, places[part]] @ gradient
+        f = f - learning_rate * velocity
+        path.append(f)
+    return np.stack(path)

@@ -1,0 +1,1 @@
+"""Ensembles of finite networks in PyTorch: architectures, training, measurements."""

@@ -1,0 +1,63 @@
+"""Activations with their hand-written derivatives, both written into tensors that exist already."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+aten = torch.ops.aten
+LEAK = 0.01
+
+
+@dataclass(frozen=True)
+class Activation:
+    """``apply(h, out)`` writes phi(h); ``pullback_(g, h, x)`` turns dL/dx into dL/dh = g · phi'(h), in place."""
+
+    apply: Callable[[Tensor, Tensor], object]
+    pullback_: Callable[[Tensor, Tensor, Tensor], object]
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "identity": Activation(lambda h, out: out.copy_(h), lambda g, h, x: g),
+    "relu": Activation(
+        lambda h, out: torch.clamp_min(h, 0, out=out),
+        lambda g, h, x: aten.threshold_backward(g, x, 0, grad_input=g),
+    ),
+    "leaky-relu": Activation(
+        lambda h, out: out.copy_(functional.leaky_relu(h, LEAK)),
+        lambda g, h, x: aten.leaky_relu_backward(g, h, LEAK, False, grad_input=g),
+    ),
+    "abs": Activation(lambda h, out: torch.abs(h, out=out), lambda g, h, x: g.mul_(torch.sign(h))),
+    "tanh": Activation(lambda h, out: torch.tanh(h, out=out), lambda g, h, x: aten.tanh_backward(g, x, grad_input=g)),
+    "erf": Activation(
+        lambda h, out: torch.erf(h, out=out),
+        lambda g, h, x: g.mul_(torch.exp(-h.square())).mul_(2 / math.sqrt(math.pi)),
+    ),
+    "gelu": Activation(
+        lambda h, out: out.copy_(functional.gelu(h)), lambda g, h, x: aten.gelu_backward(g, h, grad_input=g)
+    ),
+    "silu": Activation(
+        lambda h, out: out.copy_(functional.silu(h)), lambda g, h, x: aten.silu_backward(g, h, grad_input=g)
+    ),
+    "sigmoid": Activation(
+        lambda h, out: torch.sigmoid(h, out=out), lambda g, h, x: aten.sigmoid_backward(g, x, grad_input=g)
+    ),
+    "softplus": Activation(lambda h, out: out.copy_(functional.softplus(h)), lambda g, h, x: g.mul_(torch.sigmoid(h))),
+    "sin": Activation(lambda h, out: torch.sin(h, out=out), lambda g, h, x: g.mul_(torch.cos(h))),
+    "cos": Activation(lambda h, out: torch.cos(h, out=out), lambda g, h, x: g.mul_(torch.sin(h)).neg_()),
+}
+
+
+def activation(name: str) -> Activation:
+    """Return an activation by name; ``ValueError`` with the nearest name when there is none."""
+    if name not in ACTIVATIONS:
+        near = difflib.get_close_matches(name, ACTIVATIONS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown activation {name!r}{hint} (known: {', '.join(ACTIVATIONS)})")
+    return ACTIVATIONS[name]
