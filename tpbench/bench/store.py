@@ -2,9 +2,9 @@
 
 A run's file ``<out>/runs/<digest>.jsonl.gz`` holds JSON lines: a header (configuration and provenance), the
 rows as arrays in the order of ``Row``'s fields, and a footer that marks the file complete and holds a
-checksum of the rows. It is written to a temporary file, synchronised to the disk and renamed, so that a kill at any
-moment leaves either the whole file or none. Non-finite values are the words "nan", "inf" and "-inf", as JSON
-has no numbers for them.
+checksum of the rows. It is written to a temporary file, synchronised to the disk and renamed, so that a kill
+at any moment leaves either the whole file or none. Non-finite values are the words "nan", "inf" and "-inf",
+as JSON has no numbers for them.
 """
 
 from __future__ import annotations
@@ -98,9 +98,7 @@ def path_of(runs: Path, point: Point) -> Path:
     return runs / f"{point.digest}{SUFFIX}"
 
 
-def write_run(
-    runs: Path, point: Point, rows: Iterable[Row], provenance: Mapping[str, Any], seconds: float
-) -> Path:
+def write_run(runs: Path, point: Point, rows: Iterable[Row], provenance: Mapping[str, Any], seconds: float) -> Path:
     """Write the rows of one run and return the path of its file; an earlier file of the point is replaced.
 
     ``seconds`` is the wall time of the run. Raises ``StoreError`` when the directory cannot be written or is
@@ -247,9 +245,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, why: str) -> DamagedRun:
-    return DamagedRun(
-        f"{path} is damaged: {why}; `tpbench run` sets the file aside and computes the run again"
-    )
+    return DamagedRun(f"{path} is damaged: {why}; `tpbench run` sets the file aside and computes the run again")
 
 
 def _header(line: bytes, path: Path) -> dict[str, Any]:
@@ -260,9 +256,7 @@ def _header(line: bytes, path: Path) -> dict[str, Any]:
     if header["kind"] != "header":
         raise _damaged(path, "its first line is not a header")
     if header["format"] != FORMAT:
-        raise _damaged(
-            path, f"it is of format version {header['format']}, and this version of tpbench reads {FORMAT}"
-        )
+        raise _damaged(path, f"it is of format version {header['format']}, and this version of tpbench reads {FORMAT}")
     if header["columns"] != list(Row._fields):
         raise _damaged(path, f"its rows hold {header['columns']} and not {list(Row._fields)}")
     digest = _point(header["point"]).digest
