@@ -81,6 +81,10 @@ def telling_threads(point: Point) -> Iterator[Row]:
         yield Row("threads", float(os.environ[name]), index=index)
 
 
+def telling_interrupts(point: Point) -> Iterator[Row]:
+    yield Row("blocked", float(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+
 EXPERIMENTS = {function.__name__: function for function in (gaussian, noting_its_process)}
 
 
@@ -200,9 +204,18 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     assert 2 <= check_that_it_resumes(out, points, tmp_path / "undisturbed") < len(POINTS)
 
 
-def test_an_interrupt_stops_a_pool_at_once_and_says_how_to_resume(tmp_path: Path) -> None:
-    process = start(tmp_path, workers=2, pause=0.3)
-    wait_until(lambda: len(complete_files(tmp_path)) >= 1)
+@pytest.mark.parametrize(
+    ("moment", "pause"),
+    [
+        ("runs", 20.0),  # the directory is there, so workers start
+        ("[0-9]*", 20.0),  # a worker has noted its process, so long runs are in progress
+        ("runs/*.jsonl.gz", 0.3),  # a run is complete
+    ],
+)
+def test_an_interrupt_stops_a_pool_at_once_and_says_how_to_resume(tmp_path: Path, moment: str, pause: float) -> None:
+    process = start(tmp_path, workers=2, experiment="noting_its_process", pause=pause)
+    wait_until(lambda: any(tmp_path.glob(moment)))
+    time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     asked = time.monotonic()
     _, words = process.communicate(timeout=20)
@@ -249,6 +262,12 @@ def test_a_pool_shares_the_cores_out_and_leaves_the_environment_alone(tmp_path: 
     header = store.read_header(store.path_of(tmp_path / "runs", POINTS[0]))
     assert header["provenance"]["threads"] == share
     assert header["provenance"]["device"] == "cpu"
+
+
+def test_workers_leave_interrupts_to_the_parent(tmp_path: Path) -> None:
+    execute_here(POINTS[:1], tmp_path, telling_interrupts, engine=pool(1))
+    assert list(rows_in(tmp_path, POINTS[:1])["value"]) == [1.0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_pool_begins_with_the_most_expensive_run(tmp_path: Path) -> None:

@@ -39,9 +39,7 @@ def tabulate(point: Point, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     columns["width"] = [point.width] * count
     columns["experiment"] = [point.experiment] * count
     columns["parametrization"] = [point.parametrization] * count
-    return pd.DataFrame(
-        {name: _column(columns[name], dtype) for name, dtype in DTYPES.items()}, columns=list(DTYPES)
-    )
+    return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in DTYPES.items()}, columns=list(DTYPES))
 
 
 def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
