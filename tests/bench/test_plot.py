@@ -1,0 +1,96 @@
+"""What holds for pictures of every kind: names, titles, colours, files, and what is said without rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from drawings import (
+    judge,
+    make_claim,
+    picture,
+    power_law,
+    rows_of,
+    texts,
+)
+
+from tpbench.bench.claim import (
+    ClaimResult,
+    Figure,
+    Kind,
+)
+from tpbench.bench.plot import FIGURES, canvas, draw, save
+
+
+def test_every_kind_of_figure_can_be_drawn() -> None:
+    assert set(FIGURES) == set(Figure)
+
+
+@pytest.mark.parametrize("figure", Figure)
+@pytest.mark.parametrize("predicted", [False, True])
+def test_without_rows_a_picture_says_so(figure: Figure, predicted: bool) -> None:
+    judged = [judge("muP", "output", Kind.EXPONENT, 0.5), judge("muP", "output-error", Kind.BIAS, -1, step=1)]
+    judged += [judge("muP", "rival-share", Kind.VALUE, 0), judge("muP", "peak-bytes", Kind.EXPONENT, 1)]
+    drawn = picture(figure, judged if predicted else [], rows_of([]))
+    said = [text for text in texts(drawn) if " no " in text.replace("\n", " ") or text.startswith("No cost")]
+    assert len(said) == len(drawn.axes) >= 1
+    assert not any(panel.get_lines() for panel in drawn.axes)
+
+
+def test_draw_names_pictures_after_the_claim_and_refuses_another_ones_result() -> None:
+    claim = make_claim(Figure.EXPONENTS, Figure.COST)
+    assert list(draw(claim, ClaimResult(claim.name, ()), rows_of([]))) == [
+        "feature-movement-exponents",
+        "feature-movement-cost",
+    ]
+    with pytest.raises(ValueError, match="'feature-movement' need its own result, but got that of 'other'"):
+        draw(claim, ClaimResult("other", ()), rows_of([]))
+
+
+def test_title_tells_statement_and_rival() -> None:
+    title = " ".join(picture(Figure.COST, [], rows_of([])).get_suptitle().split())
+    claim = make_claim()
+    assert title == f"{claim.statement.strip()} Rival: {claim.rival}"
+
+
+def test_looks_stay_with_their_parametrization() -> None:
+    names = ["muP", "NTP", "SP", "mean-field", "mine"]
+    together = canvas.looks(names)
+    assert list(together) == names
+    assert len(set(together.values())) == 5
+    for name in names:
+        assert canvas.looks([name])[name] == together[name]
+    assert canvas.looks(["MUP"])["MUP"] == together["muP"]
+    many = canvas.looks([f"p{i}" for i in range(len(canvas.OTHER_LOOKS))])
+    assert len(set(many.values())) == len(canvas.OTHER_LOOKS)
+
+
+@pytest.mark.parametrize("groups", [[1], [2], [1, 1], [3, 3], [4, 4, 1], [5], [1, 1, 1, 1, 1], [7, 2, 3]])
+def test_panels_have_a_place_of_their_own(groups: list[int]) -> None:
+    placed = canvas.spots(groups)
+    assert len(placed) == len(set(placed)) == sum(groups)
+    assert placed == sorted(placed)
+    assert max(column for _, column in placed) < canvas.COLUMNS
+
+
+def test_drawing_leaves_settings_and_rows_alone() -> None:
+    before = dict(mpl.rcParams)
+    rows = power_law("muP", "output", 0.0)
+    copy = rows.copy()
+    picture(Figure.EXPONENTS, [judge("muP", "output", Kind.EXPONENT, 0.0)], rows)
+    assert dict(mpl.rcParams) == before
+    pd.testing.assert_frame_equal(rows, copy)
+
+
+def test_saves_whole_files_and_the_same_bytes_twice(tmp_path: Path) -> None:
+    rows = power_law("muP", "output", 0.0)
+    judged = [judge("muP", "output", Kind.EXPONENT, 0.0)]
+    first, second = (picture(Figure.EXPONENTS, judged, rows) for _ in range(2))
+    paths = save({"a": first, "b": second}, tmp_path / "figures", formats=("png", "svg", "pdf"))
+    assert [path.name for path in paths] == ["a.png", "a.svg", "a.pdf", "b.png", "b.svg", "b.pdf"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(path.name for path in paths)
+    for ours, theirs in zip(paths[:3], paths[3:], strict=True):
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert paths[0].read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,83 @@
+"""Pictures of a claim: ``draw`` makes them from its rows and judged estimates, ``save`` writes them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure as Picture
+from PIL import Image
+
+from tpbench.bench.atomic import write_atomically
+from tpbench.bench.claim import Claim, ClaimResult, Figure
+from tpbench.bench.plot.canvas import style
+from tpbench.bench.plot.convergence import draw_convergence
+from tpbench.bench.plot.powers import draw_costs, draw_exponents
+from tpbench.bench.plot.trajectories import draw_trajectories
+
+FIGURES: Mapping[Figure, Callable[[Claim, ClaimResult, pd.DataFrame], Picture]] = {
+    Figure.EXPONENTS: draw_exponents,
+    Figure.TRAJECTORIES: draw_trajectories,
+    Figure.CONVERGENCE: draw_convergence,
+    Figure.COST: draw_costs,
+}
+"""How each kind of picture is drawn. Call through ``draw``, which sets the style."""
+
+RESOLUTION = 130
+"""Dots an inch of saved pictures: sharp on a phone, and small enough to travel inside a page."""
+
+_UNDATED: Mapping[str, Mapping[str, Any]] = {
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+"""What each format's file must not contain, for the same picture to give the same bytes."""
+
+
+def draw(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> dict[str, Picture]:
+    """Return the pictures of a claim by name, such as ``feature-movement-exponents``.
+
+    ``rows`` has the columns parametrization, width, seed, step, layer, index, quantity and value; a
+    coordinate that a row lacks is -1. Raises ``ValueError`` when the result belongs to another claim.
+    """
+    if result.claim != claim.name:
+        raise ValueError(f"the pictures of claim {claim.name!r} need its own result, but got that of {result.claim!r}")
+    with style():
+        return {f"{claim.name}-{figure}": FIGURES[figure](claim, result, rows) for figure in claim.figures}
+
+
+def save(
+    pictures: Mapping[str, Picture], directory: Path, formats: Sequence[str] = ("png",), dpi: int = RESOLUTION
+) -> list[Path]:
+    """Write each picture as ``directory/name.format`` and return the paths.
+
+    A file appears whole or not at all. Raises ``StoreError`` when it cannot be written.
+    """
+    paths = []
+    for name, picture in pictures.items():
+        for extension in formats:
+            path = directory / f"{name}.{extension}"
+            write_atomically(path, encode(picture, extension, dpi))
+            paths.append(path)
+    return paths
+
+
+def encode(picture: Picture, extension: str = "png", dpi: int = RESOLUTION) -> bytes:
+    """Return a picture as the bytes of a file of the given format. The same picture gives the same bytes.
+
+    A PNG has at most 256 colours, which a drawing hardly exceeds; that makes it a third as large.
+    """
+    buffer = io.BytesIO()
+    with style():
+        picture.savefig(buffer, format=extension, dpi=dpi, metadata=dict(_UNDATED.get(extension, {})))
+    return _fewer_colours(buffer) if extension == "png" else buffer.getvalue()
+
+
+def _fewer_colours(png: io.BytesIO) -> bytes:
+    smaller = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").quantize(256).save(smaller, "png", optimize=True)
+    return smaller.getvalue()

@@ -1,0 +1,175 @@
+"""What all pictures share: style, colours, sheets of panels and what is written over each panel."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Picture
+
+from tpbench.bench.claim import Claim, Judged
+from tpbench.bench.words import MARKS, interval, place, term, theory
+
+Colour = tuple[float, float, float]
+Spot = tuple[int, int]
+
+COLUMNS = 3
+PANEL_WIDTH, PANEL_HEIGHT, LINE_HEIGHT = 3.4, 2.3, 0.15  # inches
+NARROWEST = 6.8  # inches, so that a title has room over a single panel
+GREY: Colour = (0.35, 0.35, 0.35)
+
+
+class Look(NamedTuple):
+    """How one parametrization is drawn, the same in every picture."""
+
+    colour: Colour
+    marker: str
+
+    @property
+    def ink(self) -> Colour:
+        """The colour, darkened to be read as text on white."""
+        red, green, blue = self.colour
+        return (0.7 * red, 0.7 * green, 0.7 * blue)
+
+
+def palette(name: str, count: int | None = None) -> list[Colour]:
+    """Return colours of one of seaborn's palettes."""
+    return [(red, green, blue) for red, green, blue in sns.color_palette(name, count)]
+
+
+_PALETTE = palette("colorblind")
+
+LOOKS = {
+    "mup": Look(_PALETTE[0], "o"),
+    "ntp": Look(_PALETTE[3], "s"),
+    "sp": Look(_PALETTE[2], "^"),
+    "meanfield": Look(_PALETTE[4], "D"),
+}
+OTHER_LOOKS = tuple(Look(_PALETTE[i], marker) for i, marker in ((1, "v"), (9, "P"), (5, "X"), (7, "p"), (8, "h")))
+"""For parametrizations without an entry: chosen by a digest of the name, so that they keep theirs as well."""
+
+_STYLE: dict[Any, Any] = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper"),
+    "font.family": "DejaVu Sans",  # comes with matplotlib and has every sign used here
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "svg.hashsalt": "tpbench",  # the same picture gives the same file
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the context in which pictures are drawn and saved; it leaves the caller's settings alone."""
+    return mpl.rc_context(_STYLE)
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return a colour and a marker a parametrization; letter case and punctuation do not matter."""
+    given = list(dict.fromkeys(names))
+    chosen: dict[str, Look] = {}
+    for name in sorted(given):
+        key = "".join(letter for letter in name.casefold() if letter.isalnum())
+        first = int(hashlib.sha256(key.encode()).hexdigest(), 16)
+        others = [OTHER_LOOKS[(first + i) % len(OTHER_LOOKS)] for i in range(len(OTHER_LOOKS))]
+        free = [look for look in others if look not in chosen.values()]
+        chosen[name] = LOOKS[key] if key in LOOKS else (free or others)[0]
+    return {name: chosen[name] for name in given}
+
+
+def spots(groups: Sequence[int]) -> list[Spot]:
+    """Return (row, column) of each panel: a group begins a row and is wrapped after ``COLUMNS`` panels.
+
+    Where that would leave more than a third of the sheet empty, the panels simply follow each other.
+    """
+    placed: list[Spot] = []
+    row = 0
+    for group in groups:
+        placed += [(row + i // COLUMNS, i % COLUMNS) for i in range(group)]
+        row += -(-group // COLUMNS)
+    wide = max((column for _, column in placed), default=0) + 1
+    if 3 * len(placed) < 2 * row * wide or wide == 1:
+        wide = 2 if len(placed) in (2, 4) else COLUMNS
+        return [(i // wide, i % wide) for i in range(len(placed))]
+    return placed
+
+
+def sheet(claim: Claim, placed: Sequence[Spot], lines: int = 0) -> tuple[Picture, list[Axes]]:
+    """Return an empty picture titled with the claim, and its panels with room for ``lines`` above each."""
+    rows, columns = max(row for row, _ in placed) + 1, max(column for _, column in placed) + 1
+    width = max(NARROWEST, columns * PANEL_WIDTH)
+    title = textwrap.fill(claim.statement, int(13.2 * width))
+    if claim.rival:
+        title += "\n" + textwrap.fill(f"Rival: {claim.rival}", int(13.2 * width))
+    height = 0.9 + 0.19 * (title.count("\n") + 1) + rows * (PANEL_HEIGHT + LINE_HEIGHT * lines)
+    picture = Picture(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(picture)
+    picture.suptitle(title, x=0.01, ha="left", fontsize=10, parse_math=False)
+    grid = picture.add_gridspec(rows, columns)
+    return picture, [picture.add_subplot(grid[row, column]) for row, column in placed]
+
+
+def thin(values: Sequence[int], most: int) -> list[int]:
+    """Return at most so many of the values, spread evenly, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    return [values[i] for i in np.linspace(0, len(values) - 1, most).round().astype(int)]
+
+
+def nothing(claim: Claim, why: str) -> Picture:
+    """Return a picture that says why there is nothing to see."""
+    picture, (axes,) = sheet(claim, [(0, 0)])
+    say(axes, why)
+    return picture
+
+
+def say(axes: Axes, why: str) -> None:
+    """Replace a panel's content by a sentence."""
+    axes.set_axis_off()
+    wrapped = textwrap.fill(why, 44)
+    axes.text(0.5, 0.5, wrapped, ha="center", va="center", transform=axes.transAxes, parse_math=False)
+
+
+def head(axes: Axes, title: str, lines: Sequence[tuple[str, Colour]] = ()) -> None:
+    """Write a panel's title and, between it and the panel, one line of findings a colour."""
+    for i, (text, colour) in enumerate(reversed(lines)):
+        axes.annotate(
+            text,
+            (0, 1),
+            xytext=(0, 4 + 10.5 * i),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+            annotation_clip=False,
+            parse_math=False,
+            in_layout=False,  # the title keeps the room; a long line must not narrow the panel
+        )
+    wrapped = textwrap.fill(title, 46)
+    axes.set_title(wrapped, loc="left", fontsize=9, pad=6 + 10.5 * len(lines), parse_math=False)
+
+
+def subject(quantity: str, layer: int, step: int) -> str:
+    """Return a panel's title: the quantity, its symbol, its layer and step."""
+    where = place(layer, step)
+    return f"{term(quantity)}, {where}" if where else str(term(quantity))
+
+
+def finding(name: str, judged: Judged) -> str:
+    """Return one line: ``muP 0.49 [0.46, 0.52], theory 1/2 ✓``."""
+    estimate = judged.estimate
+    return f"{name} {interval(estimate)}, theory {theory(estimate.prediction)} {MARKS[judged.verdict]}"

@@ -1,0 +1,116 @@
+"""What is drawn in a panel: measured points with their intervals, fitted and predicted power laws, levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from tpbench.bench.claim import Estimate, Prediction
+from tpbench.bench.plot.canvas import Look
+from tpbench.bench.plot.legend import DIVERGED, EXTRAPOLATED, FIT, HIDDEN, RIVAL, THEORY
+from tpbench.bench.plot.summary import Curve
+
+OCTAVES = 2.0  # the least span of a size axis: a flat curve must look flat
+NOTHING_POSITIVE = "There is no row with a finite, positive value to draw here."
+
+
+def points(axes: Axes, curve: Curve, look: Look, label: str, hollow: bool = False) -> None:
+    """Draw measured points with their intervals, hidden ones at the noise floor, diverged ones at the top."""
+    face = "white" if hollow else look.colour
+    bars = np.nan_to_num(np.array([curve.values - curve.low, curve.high - curve.values]))
+    axes.errorbar(
+        curve.widths,
+        curve.values,
+        bars,
+        fmt=look.marker,
+        color=look.colour,
+        mfc=face,
+        label=label,
+        elinewidth=1,
+        capsize=2,
+        zorder=3,
+    )
+    if curve.hidden:
+        axes.plot(*zip(*curve.hidden, strict=True), "v", color=look.colour, mfc="none", label=f"{label}, {HIDDEN}")
+    top = axes.get_xaxis_transform()
+    for width in curve.diverged:
+        axes.plot(width, 0.97, "x", color=look.colour, transform=top, label=f"{label}, {DIVERGED}", zorder=4)
+
+
+def slopes(axes: Axes, estimate: Estimate, curve: Curve, look: Look) -> None:
+    """Draw the fitted power law with its interval, the predicted one and the rival's.
+
+    The fit runs over the estimate's widths through the geometric centre of the points measured there; the
+    predicted and the rival slope run through the widest point, where theory should hold best (among those,
+    if any, whose interval excludes zero).
+    """
+    if not len(curve.widths):
+        return
+    fitted = curve.within(estimate.widths)
+    if len(fitted.widths) and np.isfinite(estimate.value):
+        x, y = np.exp2(np.log2(fitted.widths).mean()), np.exp2(np.log2(fitted.values).mean())
+        span = np.geomspace(fitted.widths.min(), fitted.widths.max(), 33)
+        axes.plot(span, y * (span / x) ** estimate.value, color=look.colour, lw=1.4, label=FIT)
+        edges = [y * (span / x) ** slope for slope in (estimate.low, estimate.high)]
+        if np.isfinite(edges).all():
+            axes.fill_between(span, *edges, color=look.colour, alpha=0.2, lw=0)
+    clear = np.flatnonzero(~(curve.low <= 0))  # noise could move a line through the other points anywhere
+    last = clear[-1] if len(clear) else len(curve.widths) - 1
+    span = np.array([curve.widths.min(), curve.widths.max()])
+    ratio, y = span / curve.widths[last], curve.values[last]
+    predicted = estimate.prediction
+    axes.plot(span, y * ratio**predicted.predicted, "--", color=look.ink, lw=1.2, label=THEORY)
+    axes.plot(span, y * ratio**predicted.rival, ":", color=look.colour, lw=1, alpha=0.6, label=RIVAL)
+
+
+def log_axes(axes: Axes, curves: Sequence[Curve], size: str) -> None:
+    """Scale both axes by powers of two, with limits set by the measured points and not by the lines."""
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2, nonpositive="clip")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("width n")
+    axes.set_ylabel(size)
+    floors = [floor for curve in curves for _, floor in curve.hidden]
+    marks = np.log2(np.concatenate([*(curve.values for curve in curves), np.array(floors)]))
+    if not len(marks):
+        return
+    bars = np.concatenate([part for curve in curves for part in (curve.low, curve.high)])
+    bars = np.log2(bars[np.isfinite(bars) & (bars > 0)])
+    near = bars[(bars > marks.min() - OCTAVES) & (bars < marks.max() + OCTAVES)]
+    low, high = min([*marks, *near]), max([*marks, *near])
+    margin = max(0.08 * (high - low), (OCTAVES - (high - low)) / 2, 0.1)
+    axes.set_ylim(2.0 ** (low - margin), 2.0 ** (high + 2 * margin))
+
+
+def drawable(curves: Iterable[Curve]) -> bool:
+    """Say whether there is anything to draw on logarithmic axes."""
+    return any(len(curve.widths) or curve.hidden or curve.diverged for curve in curves)
+
+
+def levels(axes: Axes, predicted: Prediction, look: Look) -> None:
+    """Draw the value that is predicted, and the rival's, as horizontal lines."""
+    axes.axhline(predicted.predicted, ls="--", color=look.ink, lw=1.2, label=THEORY)
+    axes.axhline(predicted.rival, ls=":", color=look.colour, lw=1.2, alpha=0.8, label=RIVAL)
+
+
+def extrapolated(axes: Axes, estimate: Estimate, look: Look) -> None:
+    """Draw a value extrapolated to infinite width, with its interval, at 0; nothing where there is none."""
+    if not np.isfinite([estimate.value, estimate.low, estimate.high]).all():
+        return
+    bars = [[max(estimate.value - estimate.low, 0)], [max(estimate.high - estimate.value, 0)]]
+    axes.errorbar(
+        [0],
+        [estimate.value],
+        bars,
+        fmt=look.marker,
+        color=look.ink,
+        mfc="none",
+        markersize=8,
+        capsize=4,
+        label=EXTRAPOLATED,
+        zorder=5,
+    )

@@ -1,0 +1,165 @@
+"""Rows reduced to the points of a curve: one number a width with an interval from the scatter over seeds.
+
+The squared size of a quantity is what averages well (over coordinates, inputs and seeds), so intervals are
+made for squares and the root is taken last. Standard errors are jackknife ones, which leave out the seeds
+one by one (or, when there are many, group by group): they need no random numbers, and for a plain mean over
+few seeds they equal the usual standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Vector = NDArray[np.float64]
+
+LEVEL = 0.95
+FEWEST_SEEDS = 3
+"""With fewer there is no interval: leaving one of two out leaves no scatter to speak of."""
+MOST_GROUPS = 40
+"""Groups of seeds the jackknife leaves out in turn; up to so many seeds each is a group of its own."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity against width. ``low`` and ``high`` are NaN where there were too few seeds for an interval.
+
+    ``diverged`` are the widths at which a value was not finite; the seeds concerned were left out.
+    ``hidden`` are pairs (width, noise floor) where the noise hides the quantity.
+    """
+
+    widths: Vector
+    values: Vector
+    low: Vector
+    high: Vector
+    diverged: tuple[float, ...] = ()
+    hidden: tuple[tuple[float, float], ...] = ()
+
+    def against_inverse(self) -> Curve:
+        """Return the curve against 1/width."""
+        return Curve(1 / self.widths, self.values, self.low, self.high, tuple(1 / width for width in self.diverged))
+
+    def within(self, widths: tuple[int, ...]) -> Curve:
+        """Return the part of the curve at the given widths."""
+        keep = np.isin(self.widths, widths)
+        return Curve(self.widths[keep], self.values[keep], self.low[keep], self.high[keep])
+
+
+def select(rows: pd.DataFrame, parametrization: str, quantity: str, layer: int, step: int) -> pd.DataFrame:
+    """Return the rows of one quantity at one layer and step under one parametrization."""
+    chosen = (
+        (rows["parametrization"] == parametrization)
+        & (rows["quantity"] == quantity)
+        & (rows["layer"] == layer)
+        & (rows["step"] == step)
+    )
+    return rows[chosen]
+
+
+def size(rows: pd.DataFrame, unit: str = "seed") -> Curve:
+    """Return the root mean square over seeds and indices against width.
+
+    ``unit`` is the coordinate whose entries are independent: the seed, or the repeat of a timing.
+    """
+    return _curve(rows, unit, _mean_square)
+
+
+def spread(rows: pd.DataFrame) -> Curve:
+    """Return the root mean square over indices of the standard deviation over seeds against width."""
+    return _curve(rows, "seed", _variance)
+
+
+def bias(rows: pd.DataFrame) -> Curve:
+    """Return the root mean square over indices of the mean over seeds against width, the noise subtracted.
+
+    The squared mean of S seeds exceeds the squared expectation by s²/S on average, which is subtracted
+    (with one seed there is no s to subtract). Where less than nothing is left the width is hidden, and the
+    noise floor is the root mean square over indices of s/√S.
+    """
+    return _curve(rows, "seed", _squared_mean)
+
+
+def mean(rows: pd.DataFrame) -> Curve:
+    """Return the mean over seeds and indices against width, with its t interval."""
+    tables, diverged = _tables(rows, "seed")
+    points = []
+    for width, table in tables.items():
+        seeds = table.mean(axis=1)
+        reach = np.nan
+        if len(seeds) > 1:
+            reach = _quantile(len(seeds)) * float(seeds.std(ddof=1)) / np.sqrt(len(seeds))
+        centre = float(seeds.mean())
+        points.append((width, centre, centre - reach, centre + reach))
+    return Curve(*_columns(points), diverged=diverged)
+
+
+def _curve(rows: pd.DataFrame, unit: str, square: Callable[[Vector], float]) -> Curve:
+    """Take the root of a squared statistic, a function of a (seeds × the rest) table, at every width."""
+    tables, diverged = _tables(rows, unit)
+    points, hidden = [], []
+    for width, table in tables.items():
+        scale = float(np.abs(table).max()) or 1.0  # squares of finite numbers may overflow
+        value, reach = square(table / scale), _reach(table / scale, square)
+        if value > 0:
+            low, high = np.sqrt(np.maximum([value - reach, value + reach], 0))
+            points.append((width, scale * np.sqrt(value), scale * low, scale * high))
+        elif value < 0:
+            hidden.append((width, scale * float(np.sqrt(_variance(table / scale) / len(table)))))
+    return Curve(*_columns(points), diverged=diverged, hidden=tuple(hidden))
+
+
+def _reach(table: Vector, square: Callable[[Vector], float]) -> float:
+    """Return the half-width of the jackknife interval of a statistic; NaN where there are too few seeds."""
+    count = len(table)
+    if count < FEWEST_SEEDS:
+        return float("nan")
+    groups = np.array_split(np.arange(count), min(count, MOST_GROUPS))
+    left_out = np.array([square(np.delete(table, group, axis=0)) for group in groups])
+    many = len(groups)
+    error = np.sqrt((many - 1) / many * np.sum((left_out - left_out.mean()) ** 2))
+    return _quantile(many) * float(error)
+
+
+def _tables(rows: pd.DataFrame, unit: str) -> tuple[dict[int, Vector], tuple[int, ...]]:
+    """Return width → (seeds × the rest) without the seeds that are not finite, and the widths concerned."""
+    rest = "index" if unit == "seed" else "seed"
+    tables, diverged = {}, []
+    for width, group in rows.groupby("width", sort=True):
+        table = group.pivot(index=unit, columns=rest, values="value").to_numpy(dtype=np.float64)
+        finite = np.isfinite(table).all(axis=1)
+        if not finite.all():
+            diverged.append(_integer(width))
+        if finite.any():
+            tables[_integer(width)] = table[finite]
+    return tables, tuple(diverged)
+
+
+def _mean_square(table: Vector) -> float:
+    return float((table**2).mean())
+
+
+def _variance(table: Vector) -> float:
+    return float(table.var(axis=0, ddof=1).mean()) if len(table) > 1 else 0.0
+
+
+def _squared_mean(table: Vector) -> float:
+    return float((table.mean(axis=0) ** 2).mean()) - _variance(table) / len(table)
+
+
+def _columns(points: list[tuple[Any, ...]]) -> tuple[Vector, Vector, Vector, Vector]:
+    table = np.array(points, dtype=np.float64).reshape(-1, 4)
+    return table[:, 0], table[:, 1], table[:, 2], table[:, 3]
+
+
+def _quantile(count: int) -> float:
+    return float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
+
+
+def _integer(width: Any) -> int:
+    return int(width)

@@ -1,0 +1,119 @@
+"""Outputs of finite networks over training, against those of the infinitely wide network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+
+from tpbench.bench.claim import ABSENT, Claim, ClaimResult
+from tpbench.bench.plot import canvas, legend
+from tpbench.bench.plot.canvas import Colour
+from tpbench.bench.plot.legend import write_legend
+
+FINITE, LIMIT = "output", "limit"
+MOST_INDICES = 3
+MOST_WIDTHS = 6
+LIMIT_LABEL = "infinite width (theory)"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The rows of one panel: finite networks and the limit, at one parametrization and index."""
+
+    parametrization: str
+    index: int
+    finite: pd.DataFrame
+    limit: pd.DataFrame
+
+
+def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Picture:
+    """Draw outputs against training step: the limit in black, finite widths from light to dark.
+
+    Finite widths are means over seeds with a band of one standard deviation either way; where the limit
+    depends on the seed, a mean would hide that, and the first seed's trajectories are drawn. At most
+    ``MOST_INDICES`` outputs and ``MOST_WIDTHS`` widths, spread evenly over those measured.
+    """
+    scenes = _scenes(rows)
+    if not scenes:
+        return canvas.nothing(claim, "There is no row of outputs over training to draw.")
+    measured = sorted({int(width) for scene in scenes for width in scene.finite["width"]})
+    chosen = canvas.thin(measured, MOST_WIDTHS)
+    colours = dict(zip(chosen, canvas.palette("flare", len(chosen)), strict=True))
+    groups = [sum(scene.parametrization == name for scene in scenes) for name in _names(scenes)]
+    picture, axes = canvas.sheet(claim, canvas.spots(groups))
+    labels: dict[str, bool] = {}
+    for panel, scene in zip(axes, scenes, strict=True):
+        seed = _shared_seed(scene)
+        for width, colour in colours.items():
+            whole = _trajectory(panel, scene.finite, width, colour, seed)
+            labels[f"n = {width}"] = labels.get(f"n = {width}", True) and whole
+        _limit(panel, scene.limit, seed)
+        which = "" if seed == ABSENT else f" (seed {seed})"
+        canvas.head(panel, f"{scene.parametrization}, output {scene.index}{which}")
+        panel.set_xlabel("training step t")
+        panel.set_ylabel("output f")
+    _legend(picture, labels)
+    return picture
+
+
+def _scenes(rows: pd.DataFrame) -> list[Scene]:
+    """Group the rows by parametrization and index, for the first few indices."""
+    outputs = rows[rows["quantity"].isin((FINITE, LIMIT)) & (rows["step"] != ABSENT)]
+    indices = sorted(outputs["index"].unique())[:MOST_INDICES]
+    scenes = []
+    for name in outputs["parametrization"].unique():
+        for index in indices:
+            part = outputs[(outputs["parametrization"] == name) & (outputs["index"] == index)]
+            if len(part):
+                finite, limit = part[part["quantity"] == FINITE], part[part["quantity"] == LIMIT]
+                scenes.append(Scene(str(name), int(index), finite, limit))
+    return scenes
+
+
+def _names(scenes: Sequence[Scene]) -> list[str]:
+    return list(dict.fromkeys(scene.parametrization for scene in scenes))
+
+
+def _shared_seed(scene: Scene) -> int:
+    """Return the first seed the limit depends on, ``ABSENT`` where it depends on none."""
+    seeds = scene.limit["seed"]
+    return ABSENT if seeds.empty or (seeds == ABSENT).any() else int(seeds.min())
+
+
+def _trajectory(axes: Axes, finite: pd.DataFrame, width: int, colour: Colour, seed: int) -> bool:
+    """Draw one width; return whether every value was finite. Steps with another value are left out."""
+    rows = finite[finite["width"] == width]
+    if seed != ABSENT:
+        rows = rows[rows["seed"] == seed]
+    whole = np.isfinite(rows["value"])
+    # A seed that has diverged later is left out from the start: its absence half-way would bend the mean.
+    broken = rows["seed"].isin(rows["seed"][~whole]) if seed == ABSENT else ~whole
+    steps = rows[~broken].groupby("step")["value"]
+    centre, reach = steps.mean(), steps.std(ddof=1)
+    axes.plot(centre.index, centre, color=colour, lw=1.4, label=f"n = {width}")
+    if reach.notna().any():
+        axes.fill_between(centre.index, centre - reach, centre + reach, color=colour, alpha=0.15, lw=0)
+    return bool(whole.all())
+
+
+def _limit(axes: Axes, limit: pd.DataFrame, seed: int) -> None:
+    """Draw the limit: the same at every width, up to an integration error that is averaged away here."""
+    rows = limit[(limit["seed"] == seed) & np.isfinite(limit["value"])]
+    steps = rows.groupby("step")["value"].mean()
+    axes.plot(steps.index, steps, color="black", lw=1.6, ls=(0, (5, 2)), label=LIMIT_LABEL, zorder=4)
+
+
+def _legend(picture: Picture, whole: Mapping[str, bool]) -> None:
+    """Write the legend: the limit, the widths and which of them diverged, and what the bands are."""
+    lines = {str(line.get_label()): line for panel in picture.axes for line in panel.get_lines()}
+    entries: dict[str, Artist] = {LIMIT_LABEL: lines[LIMIT_LABEL]}
+    for label, finite in whole.items():
+        entries[label if finite else f"{label} ({legend.DIVERGED})"] = lines[label]
+    bands = any(panel.collections for panel in picture.axes)
+    write_legend(picture, entries, [legend.BAND] if bands else [])

@@ -1,0 +1,127 @@
+"""How the benchmark's names and numbers are written for people: in pictures, reports and terminals alike."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+from tpbench.bench.claim import ABSENT, Estimate, Kind, Prediction, Side, Verdict
+
+MARKS = {Verdict.SUPPORTED: "✓", Verdict.INCONCLUSIVE: "?", Verdict.REFUTED: "✗"}
+"""One sign a verdict, so that colour never is the only one."""
+
+LARGEST_DENOMINATOR = 12
+"""Exponents of the theory are fractions with small denominators; other numbers are written as decimals."""
+
+
+class Term(NamedTuple):
+    """A quantity in words, with the symbol the papers use for it ("" where there is none)."""
+
+    words: str
+    symbol: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.words} {self.symbol}".strip()
+
+
+TERMS = {
+    "preactivation": Term("preactivation", "h"),
+    "activation": Term("activation", "x"),
+    "preactivation-change": Term("change of preactivation", "Δh"),
+    "activation-change": Term("change of activation", "Δx"),
+    "weight-update": Term("own weight update", "ΔW x"),
+    "initial-weight-on-change": Term("initial weight on change", "W₀ Δx"),
+    "output": Term("output", "f"),
+    "output-change": Term("change of output", "Δf"),
+    "output-error": Term("output error", "f − f∞"),
+    "kernel-movement": Term("movement of the tangent kernel", "ΔΘ"),
+    "kernel-error": Term("kernel error", "Θ − Θ∞"),
+    "loss": Term("loss"),
+    "limit": Term("infinite-width limit"),
+    "rival-share": Term("share of the rival's limit"),
+    "step-seconds": Term("seconds a step"),
+    "peak-bytes": Term("peak memory in bytes"),
+    "throughput-fraction": Term("share of peak throughput"),
+}
+
+KINDS = {
+    Kind.EXPONENT: "exponent of the size",
+    Kind.SPREAD: "exponent of the spread over seeds",
+    Kind.BIAS: "exponent of the bias",
+    Kind.VALUE: "value at infinite width",
+}
+"""What an estimate's number is."""
+
+
+def term(quantity: str) -> Term:
+    """Return a quantity's words and symbol; a name without an entry is read out as it stands."""
+    return TERMS.get(quantity, Term(quantity.replace("-", " ")))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Write a number: a fixed number of decimals in the range of exponents, scientific notation elsewhere.
+
+    >>> number(-0.4951), number(3.2e7), number(float("nan"))
+    ('−0.50', '3.2e7', 'none')
+    """
+    if math.isnan(value):
+        return "none"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0 or 0.5 * 10**-digits <= abs(value) < 10**4:
+        text = f"{value:.{digits}f}"
+    else:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", "−")
+
+
+def exact(value: float) -> str:
+    """Write a number of the theory: as a fraction where it is one with a small denominator.
+
+    >>> exact(0.5), exact(-1.5), exact(1.0), exact(0.123)
+    ('1/2', '−3/2', '1', '0.12')
+    """
+    if not math.isfinite(value):
+        return number(value)
+    fraction = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
+    if abs(float(fraction) - value) < 1e-9:
+        return str(fraction).replace("-", "−")
+    return number(value)
+
+
+def interval(estimate: Estimate) -> str:
+    """Write an estimate with its 95% confidence interval.
+
+    The narrower the interval, the more decimals: down to the first digit of its half-width, at least two.
+    """
+    if math.isnan(estimate.value):
+        return "no estimate"
+    half = (estimate.high - estimate.low) / 2
+    fine = math.isfinite(half) and half > 0
+    digits = min(max(2, -math.floor(math.log10(half))), 6) if fine else 2
+    low, high = number(estimate.low, digits), number(estimate.high, digits)
+    return f"{number(estimate.value, digits)} [{low}, {high}]"
+
+
+def theory(prediction: Prediction) -> str:
+    """Write what is predicted: ``1/2``, or ``≤ 1/2`` for a bound."""
+    sign = "≤ " if prediction.side is Side.AT_MOST else ""
+    return sign + exact(prediction.predicted)
+
+
+def place(layer: int, step: int) -> str:
+    """Write the coordinates a quantity has: ``layer 2, step 5``, or nothing."""
+    parts = [("layer", layer), ("step", step)]
+    return ", ".join(f"{name} {value}" for name, value in parts if value != ABSENT)
+
+
+def duration(seconds: float) -> str:
+    """Write a wall time: ``41.2 s``, ``3 min 5 s`` or ``2 h 14 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
