@@ -199,40 +199,39 @@ def _at_infinity(found: list[Sample], correction: float) -> tuple[float, float, 
 
 
 POWERS = np.arange(-1.0, 3.0, 0.01)
+BENDS = np.linspace(-0.9, 3.0, 40)
 
 
 def _bias_exponent(found: list[Sample], correction: float) -> tuple[float, float, float]:
-    """Fit mean(n) = c n^(-p) with one p for all indices and a free vector c, by variable projection.
+    """Fit mean(n) = c n^(-p) (1 + d (n_min/n)^correction), a free vector c with one p and d, by variable projection.
 
     Means over seeds enter with their signs, so their noise averages out instead of adding to a norm; this sees
-    a bias well below the noise of a single index. The second term c' n^(-p-correction) is used where widths allow.
+    a bias well below the noise of a single index. d is 0 where there are too few widths to carry it.
     """
     widths, seeds = _widths(found)
     noise = np.array([np.sqrt(s.values.var(axis=0, ddof=1).mean() / len(s.values)) for s in found])
+    if not noise.all():
+        raise ValueError(f"no spread over seeds at width {int(widths[noise == 0][0])}: a bias cannot be weighed there")
     means = np.stack([s.values.mean(axis=0) for s in found])  # (width, index)
     resampled = np.stack([_resampled(s)[0] for s in found], axis=1)  # (resample, width, index)
-    bases = _bases(widths, noise, correction)
-    scaled = np.concatenate([means[None], resampled]) / np.maximum(noise, LEAST_ERROR * noise.max())[None, :, None]
-    powers = _best_power(np.einsum("bwi,bvi->bwv", scaled, scaled), bases)
+    scaled = np.concatenate([means[None], resampled]) / noise[None, :, None]
+    powers = _best_power(np.einsum("bwi,bvi->bwv", scaled, scaled), _curves(widths, noise, correction))
     low, high = np.quantile(powers[1:], [0.025, 0.975])
     return -float(powers[0]), float(high - low) / (2 * 1.96), float(seeds.min() - 1)
 
 
-def _bases(widths: Array, noise: Array, correction: float) -> Array:
-    """Return, for every power, an orthonormal basis of the weighted curves that may explain the means."""
+def _curves(widths: Array, noise: Array, correction: float) -> Array:
+    """Return the weighted curves that may explain the means, unit vectors of shape (power, bend, width)."""
     ratio = widths / widths[0]
-    bases = []
-    for power in POWERS:
-        columns = [ratio**-power]
-        if len(widths) >= WIDTHS_FOR_CORRECTION:
-            columns.append(ratio ** -(power + correction))
-        bases.append(np.linalg.qr(np.stack(columns, axis=1) / noise[:, None])[0])
-    return np.stack(bases)
+    bends = BENDS if len(widths) >= WIDTHS_FOR_CORRECTION else np.zeros(1)
+    curves = ratio ** -POWERS[:, None, None] * (1 + bends[:, None] * ratio**-correction) / noise
+    return np.asarray(curves / np.linalg.norm(curves, axis=-1, keepdims=True))
 
 
-def _best_power(gram: Array, bases: Array) -> Array:
-    """Return the power whose basis explains most of each Gram matrix (resample, width, width), by a parabola."""
-    explained = np.einsum("pwk,bwv,pvk->bp", bases, gram, bases, optimize=True)
+def _best_power(gram: Array, curves: Array) -> Array:
+    """Return the power whose curve explains most of each Gram matrix (resample, width, width), by a parabola."""
+    outer = np.einsum("pdw,pdv->wvpd", curves, curves).reshape(gram.shape[1] ** 2, -1)
+    explained = (gram.reshape(len(gram), -1) @ outer).reshape(len(gram), len(POWERS), -1).max(axis=-1)
     best = np.clip(explained.argmax(axis=1), 1, len(POWERS) - 2)
     rows = np.arange(len(gram))
     left, middle, right = (explained[rows, best + offset] for offset in (-1, 0, 1))

@@ -1,0 +1,58 @@
+"""One file a claim, and the table of all of them. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from tpbench.bench.claim import Claim
+from tpbench.claims import (
+    coordinate_size,
+    cost,
+    feature_movement,
+    mup_linear_limit,
+    ntk_dynamics,
+    ntk_frozen,
+    sp_blowup,
+    sp_kernel,
+    zero_output,
+)
+from tpbench.parametrization import did_you_mean
+
+CLAIMS: Mapping[str, Claim] = {
+    module.CLAIM.name: module.CLAIM
+    for module in (
+        coordinate_size,
+        feature_movement,
+        sp_blowup,
+        zero_output,
+        ntk_frozen,
+        ntk_dynamics,
+        sp_kernel,
+        mup_linear_limit,
+        cost,
+    )
+}
+
+NUMERICAL = ("parametrization", "weights", "limits", "networks", "data", "claims/experiments")
+"""The source on which a run's numbers depend; a change there makes every run new."""
+
+
+def claim(name: str) -> Claim:
+    """Return a claim by name; ``ValueError`` with the nearest name when there is none."""
+    if name not in CLAIMS:
+        raise ValueError(f"unknown claim {name!r}{did_you_mean(name, CLAIMS)}")
+    return CLAIMS[name]
+
+
+@cache
+def code_version() -> str:
+    """Return a digest of the numerical source, for the digest of every run."""
+    root, digest = resources.files("tpbench"), hashlib.sha256()
+    for folder in NUMERICAL:
+        for file in sorted(root.joinpath(folder).iterdir(), key=lambda entry: entry.name):
+            if file.name.endswith(".py"):
+                digest.update(f"{folder}/{file.name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

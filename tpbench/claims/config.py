@@ -1,0 +1,82 @@
+"""What a run's configuration says: every key of every run, with its default. Imports no torch.
+
+A configuration spells out every key of ``DEFAULTS``, so that a run's file says all that its numbers depend on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpbench.bench.claim import Config, Sweep
+from tpbench.parametrization import Parametrization, Role, from_config
+
+DEFAULTS: Mapping[str, Any] = {
+    "dataset": "digits",
+    "examples": 16,  # all examples used; the first ``train`` of them are trained on
+    "train": 16,
+    "data_seed": 0,
+    "outputs": 1,
+    "depth": 2,  # hidden layers
+    "activation": "relu",
+    "bias": False,
+    "sigma_w": 1.0,
+    "sigma_b": 1.0,
+    "base_width": 1,  # the width at which all parametrizations are one network
+    "learning_rate": 1.0,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "batch": None,  # None is the full data
+    "loss": "mse",
+    "centred": False,  # train f - f_0 instead of f
+    "steps": 1,
+    "record": [0, 1],  # the steps after which measurements are taken
+    "dtype": "float32",
+    "device": "cpu",
+}
+EXPERIMENT_KEYS = frozenset({"parametrization", "shares", "rival_shares", "probes", "features_move", "waste"})
+"""Keys that one experiment alone reads."""
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return a full configuration: the defaults with changes; ``ValueError`` for a key that nobody reads."""
+    known = [*DEFAULTS, *EXPERIMENT_KEYS]
+    for key in changes:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown configuration key {key!r}{hint}")
+    return {**DEFAULTS, **changes}
+
+
+def table_of(c: Config) -> Parametrization:
+    """Return the abc table of a configuration."""
+    return from_config(c["parametrization"])
+
+
+def replacing_table(change: Callable[[Parametrization, Config], Parametrization]) -> Callable[[Config], Config]:
+    """Return a change of configurations that replaces the abc table and keeps its name: a planted fault."""
+    return lambda c: {**c, "parametrization": change(table_of(c), c).as_config()}
+
+
+def scaled_roles(depth: int) -> tuple[Role, ...]:
+    """Return the roles of the hidden layers of a network: input, and hidden when there is more than one layer."""
+    return (Role.INPUT,) if depth == 1 else (Role.INPUT, Role.HIDDEN)
+
+
+def sweep(
+    parametrizations: tuple[str, ...],
+    sizes: Mapping[int, int],
+    settings: Mapping[str, Any],
+    **per_table: Mapping[str, Any],
+) -> Sweep:
+    """Return a sweep from a table width -> number of seeds; ``per_table`` changes settings for one parametrization
+    (its name with underscores for hyphens)."""
+    return Sweep(
+        parametrizations=parametrizations,
+        widths=tuple(sizes),
+        seeds=tuple(sizes.values()),
+        config=config(**settings),
+        overrides={name.replace("_", "-"): change for name, change in per_table.items()},
+    )

@@ -1,0 +1,27 @@
+"""Experiments: from a point to rows. Here theory, networks and bench meet; this table imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+
+from tpbench.bench.claim import Experiment, Point, Row
+
+EXPERIMENTS: Mapping[str, str] = {
+    "training": "tpbench.claims.experiments.training:run",
+    "tangent": "tpbench.claims.experiments.tangent:run",
+    "kernel-trajectory": "tpbench.claims.experiments.trajectory:run_kernel",
+    "linear-mup-trajectory": "tpbench.claims.experiments.trajectory:run_linear_mup",
+    "cost": "tpbench.claims.experiments.cost:run",
+}
+"""Experiment -> where its function is; it is imported when the first point needs it."""
+
+TIMED = frozenset({"cost"})
+"""Experiments that measure time: they are run alone, with all cores."""
+
+
+def run(point: Point) -> Iterable[Row]:
+    """Do one run and return its rows."""
+    module, _, name = EXPERIMENTS[point.experiment].partition(":")
+    function: Experiment = getattr(importlib.import_module(module), name)
+    return function(point)

@@ -1,0 +1,130 @@
+"""From the configuration of a point to the objects that run it: network, data, optimizer, order, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tpbench import data
+from tpbench.bench.claim import Config, Point, Row
+from tpbench.claims.config import table_of
+from tpbench.data.dataset import Dataset, regression_targets
+from tpbench.networks.measure import Measured
+from tpbench.networks.mlp import Ensemble, Mlp, forward, initialise
+from tpbench.networks.train import Sgd, Task, batches
+from tpbench.parametrization import Parametrization
+
+DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+WEIGHTS_AT_ONCE = 2**22
+"""The most weights that are trained at once: a larger ensemble is trained in parts that stay near the cache."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one run trains."""
+
+    mlp: Mlp
+    parametrization: Parametrization
+    sgd: Sgd
+    order: list[np.ndarray | None]
+    record: frozenset[int]
+    train: range
+    inputs: Tensor  # (examples, features)
+    targets: Tensor  # (train, outputs)
+    device: torch.device
+    dtype: torch.dtype
+    base_width: int
+    centred: bool
+    seeds: tuple[int, ...]
+
+    def initialise(self, seeds: Sequence[int], *, keep_initial: bool = False) -> Ensemble:
+        """Return an ensemble of these seeds at initialisation."""
+        return initialise(
+            self.mlp,
+            self.parametrization,
+            seeds,
+            base_width=self.base_width,
+            device=self.device,
+            dtype=self.dtype,
+            keep_initial=keep_initial,
+        )
+
+    def task(self, ensemble: Ensemble) -> Task:
+        """Return the training task; a centred one subtracts the ensemble's present output."""
+        inputs = self.inputs[self.train.start : self.train.stop]
+        offset = forward(ensemble, inputs).output.clone() if self.centred else None
+        return Task(inputs, self.targets, offset)
+
+    def parts(self) -> Iterator[tuple[int, ...]]:
+        """Split the seeds into ensembles of at most ``WEIGHTS_AT_ONCE`` weights."""
+        weights = sum(int(np.prod(self.mlp.fan(layer))) for layer in self.mlp.layers)
+        size = max(1, WEIGHTS_AT_ONCE // weights)
+        for start in range(0, len(self.seeds), size):
+            yield self.seeds[start : start + size]
+
+
+def setup(point: Point) -> Setup:
+    """Build what a point asks for; ``ValueError`` names a wrong key or value."""
+    c = point.config
+    dataset = load(c)
+    if not 1 <= c["train"] <= len(dataset.inputs):
+        raise ValueError(f"train must lie between 1 and the {len(dataset.inputs)} examples, got {c['train']}")
+    device, dtype = torch.device(c["device"]), DTYPES[c["dtype"]]
+    mlp = Mlp(
+        inputs=dataset.inputs.shape[1],
+        outputs=c["outputs"],
+        width=point.width,
+        depth=c["depth"],
+        activation=c["activation"],
+        bias=c["bias"],
+        sigma_w=c["sigma_w"],
+        sigma_b=c["sigma_b"],
+    )
+    sgd = Sgd(c["learning_rate"], c["momentum"], c["weight_decay"], c["batch"], c["loss"])
+    return Setup(
+        mlp=mlp,
+        parametrization=table_of(c),
+        sgd=sgd,
+        order=batches(c["train"], c["batch"], c["steps"], c["data_seed"]),
+        record=frozenset(c["record"]),
+        train=range(c["train"]),
+        inputs=torch.as_tensor(np.array(dataset.inputs), dtype=dtype, device=device),
+        targets=torch.as_tensor(train_targets(c), dtype=dtype, device=device),
+        device=device,
+        dtype=dtype,
+        base_width=c["base_width"],
+        centred=c["centred"],
+        seeds=point.seeds,
+    )
+
+
+def load(c: Config) -> Dataset:
+    """Return the examples that a configuration names."""
+    return _load(c["dataset"], c["examples"], c["data_seed"])
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, examples: int, seed: int) -> Dataset:
+    return data.load(name, examples=examples, seed=seed)
+
+
+def train_targets(c: Config) -> np.ndarray:
+    """Return the targets of the training examples, (train, outputs), float64."""
+    return np.array(regression_targets(load(c), c["outputs"])[: c["train"]])
+
+
+def rows_of(measured: Measured, seeds: Sequence[int], step: int) -> Iterator[Row]:
+    """Yield a measurement as rows, one a seed."""
+    for seed, value in zip(seeds, measured.values.tolist(), strict=True):
+        yield Row(measured.quantity, value, seed=seed, step=step, layer=measured.layer)
+
+
+def in_parts(run: Setup, measure: Callable[[Setup, tuple[int, ...]], Iterator[Row]]) -> Iterator[Row]:
+    """Yield the rows of every part of the run's seeds."""
+    for seeds in run.parts():
+        yield from measure(run, seeds)

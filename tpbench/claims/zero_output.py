@@ -1,0 +1,56 @@
+"""The initial output vanishes under muP and not under NTP or SP.
+
+``f_0 ~ n^(1/2 - (a + b))`` with the read-out's a and b (arXiv:2011.14522, section 3.1): n^(-1/2) under muP, where
+the read-out is smaller than Gaussian-process scaling, Θ(1) under NTP and SP, where f_0 is a Gaussian process.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
+from tpbench.claims.config import replacing_table, sweep, table_of
+from tpbench.parametrization import Parametrization, Role, exponent
+
+TABLES = ("sp", "ntp", "mup", "mean-field")
+SETTINGS = {"sigma_w": 2**0.5, "outputs": 10, "steps": 0, "record": [0]}
+ONE_HIDDEN_LAYER = {"depth": 1}
+
+
+def predict(c: Config) -> tuple[Prediction, ...]:
+    table, depth = table_of(c), c["depth"]
+    power = float(exponent(table, "output-initial", depth=depth))
+    rival = -0.5 if power == 0 else 0.0
+    return (Prediction(table.name, "output", Kind.EXPONENT, power, rival, tolerance=0.1, layer=depth + 1, step=0),)
+
+
+def enlarge(table: Parametrization, c: Config) -> Parametrization:
+    """Leave 1/sqrt(n) out of the read-out's multiplier."""
+    return table.replacing(Role.OUTPUT, a=table.output.a - Fraction(1, 2))
+
+
+CLAIM = Claim(
+    name="zero-output",
+    statement="The output at initialisation vanishes like n^(-1/2) under muP, and stays Θ(1) under NTP and SP.",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3.1",
+    rival="The other way round: it vanishes under NTP and SP, or stays under muP.",
+    experiment="training",
+    sweeps={
+        "smoke": sweep(TABLES, {64: 256, 128: 128, 256: 96, 512: 48, 1024: 16}, SETTINGS, mean_field=ONE_HIDDEN_LAYER),
+        "nightly": sweep(
+            TABLES,
+            {32: 2048, 64: 2048, 128: 1024, 256: 1024, 512: 512, 1024: 256, 2048: 64},
+            SETTINGS,
+            mean_field=ONE_HIDDEN_LAYER,
+        ),
+        "full": sweep(
+            TABLES,
+            {64: 2048, 128: 2048, 256: 1024, 512: 1024, 1024: 512, 2048: 256, 4096: 128},
+            SETTINGS,
+            mean_field=ONE_HIDDEN_LAYER,
+        ),
+    },
+    predict=predict,
+    faults=(Fault("forgotten-root", "the read-out's multiplier lacks its 1/sqrt(n)", replacing_table(enlarge)),),
+    figures=(Figure.EXPONENTS,),
+)
