@@ -88,6 +88,12 @@ def measured(axes: Axes, label: str) -> tuple[np.ndarray, np.ndarray]:
     return data(container.lines[0])
 
 
+def intervals(axes: Axes, label: str) -> np.ndarray:
+    """Return the ends of the error bars, (width, 2)."""
+    (container,) = [bars for bars in axes.containers if bars.get_label() == label]
+    return np.array([segment[:, 1] for segment in container.lines[2][0].get_segments()])
+
+
 def slope(line: Line2D) -> float:
     x, y = np.log2(data(line))
     return float((y[-1] - y[0]) / (x[-1] - x[0]))

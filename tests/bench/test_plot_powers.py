@@ -11,6 +11,7 @@ from drawings import (
     WIDTHS,
     data,
     entries,
+    intervals,
     judge,
     lines,
     measured,
@@ -20,6 +21,7 @@ from drawings import (
     slope,
     texts,
 )
+from scipy import stats
 
 from tpbench.bench.claim import (
     ABSENT,
@@ -28,7 +30,7 @@ from tpbench.bench.claim import (
     Kind,
     Verdict,
 )
-from tpbench.bench.plot import encode, legend
+from tpbench.bench.plot import encode, legend, summary
 
 
 def test_exponents_draws_rows_fit_theory_and_rival() -> None:
@@ -38,6 +40,8 @@ def test_exponents_draws_rows_fit_theory_and_rival() -> None:
     widths, sizes = measured(axes, "muP")
     assert widths == pytest.approx(WIDTHS)
     assert sizes == pytest.approx(3 * np.array(WIDTHS) ** -0.5)
+    curve = summary.size(rows, "seed")
+    assert intervals(axes, "muP") == pytest.approx(np.stack([curve.low, curve.high], axis=1))
     (fit,), (theory,), (rival,) = (lines(axes, label) for label in (legend.FIT, legend.THEORY, legend.RIVAL))
     assert slope(fit) == pytest.approx(-0.49)
     assert (slope(theory), slope(rival)) == pytest.approx((-0.5, 0.5))
@@ -126,5 +130,8 @@ def test_costs_scatter_over_repeats_and_need_no_prediction() -> None:
         assert measured(axes, "lazy")[1] == pytest.approx(
             np.array(WIDTHS) * np.sqrt(np.mean((1 + 0.1 * np.arange(4)) ** 2))
         )
-        assert axes.containers[0].has_yerr
+        squares = (1 + 0.1 * np.arange(4)) ** 2  # each repeat is independent, so their scatter is the error
+        reach = stats.t.ppf(0.975, 3) * squares.std(ddof=1) / 2
+        ends = np.sqrt(squares.mean() + np.array([-reach, reach]))
+        assert intervals(axes, "lazy") == pytest.approx(np.outer(WIDTHS, ends))
     assert [len(lines(axes, legend.FIT)) for axes in drawn.axes] == [1, 0]
