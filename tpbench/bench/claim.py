@@ -70,15 +70,13 @@ class Sweep:
     """Which runs a claim needs at one profile.
 
     ``seeds[i]`` is the number of seeds at ``widths[i]``: narrow networks are cheap, so they can have more.
-    ``overrides`` changes the configuration for one parametrization; ``block`` is the most seeds one
-    run holds: a longer ensemble is several runs, so that a kill loses less.
+    ``block`` is the most seeds one run holds: a longer ensemble is several runs, so that a kill loses less.
     """
 
     parametrizations: tuple[str, ...]
     widths: tuple[int, ...]
     seeds: tuple[int, ...]
     config: Config
-    overrides: Mapping[str, Config] = field(default_factory=dict)
     block: int = 1024
 
     def __post_init__(self) -> None:

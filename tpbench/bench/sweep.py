@@ -73,7 +73,6 @@ def chosen_sweep(claim: Claim, selection: Selection) -> Sweep:
         widths=widths,
         seeds=seeds,
         config={**base.config, "device": selection.device},
-        overrides=base.overrides,
         block=base.block,
     )
 
@@ -96,10 +95,7 @@ def configurations(claim: Claim, selection: Selection, tables: Mapping[str, Conf
     """Return the configuration of every parametrization of the claim; ``tables`` are the named abc tables."""
     sweep = chosen_sweep(claim, selection)
     known = {**tables, **selection.tables}
-    return {
-        name: {**sweep.config, **sweep.overrides.get(name, {}), "parametrization": known[name]}
-        for name in sweep.parametrizations
-    }
+    return {name: {**sweep.config, "parametrization": known[name]} for name in sweep.parametrizations}
 
 
 def points(

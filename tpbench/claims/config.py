@@ -65,18 +65,11 @@ def scaled_roles(depth: int) -> tuple[Role, ...]:
     return (Role.INPUT,) if depth == 1 else (Role.INPUT, Role.HIDDEN)
 
 
-def sweep(
-    parametrizations: tuple[str, ...],
-    sizes: Mapping[int, int],
-    settings: Mapping[str, Any],
-    **per_table: Mapping[str, Any],
-) -> Sweep:
-    """Return a sweep from a table width -> number of seeds; ``per_table`` changes settings for one parametrization
-    (its name with underscores for hyphens)."""
-    return Sweep(
-        parametrizations=parametrizations,
-        widths=tuple(sizes),
-        seeds=tuple(sizes.values()),
-        config=config(**settings),
-        overrides={name.replace("_", "-"): change for name, change in per_table.items()},
-    )
+def sweep(parametrizations: tuple[str, ...], sizes: Mapping[int, int], settings: Mapping[str, Any]) -> Sweep:
+    """Return a sweep from a table width -> number of seeds."""
+    return Sweep(parametrizations, tuple(sizes), tuple(sizes.values()), config(**settings))
+
+
+def fit_depth(c: Config) -> Config:
+    """Return the configuration with one hidden layer where its table knows no more."""
+    return c if "hidden" in c["parametrization"] else {**c, "depth": 1}

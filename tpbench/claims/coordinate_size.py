@@ -18,7 +18,6 @@ from tpbench.parametrization import Parametrization, Role, exponent, violations
 
 STABLE = ("sp-over-n", "ntp", "mup", "mean-field")
 SETTINGS = {"sigma_w": 2**0.5, "learning_rate": 0.5, "centred": True, "steps": 5, "record": [0, 1, 5]}
-ONE_HIDDEN_LAYER = {"depth": 1}
 
 
 def stable_table(c: Config) -> Parametrization:
@@ -62,18 +61,16 @@ CLAIM = Claim(
     rival="They grow like n^(1/2), as when a 1/sqrt(n) is forgotten.",
     experiment="training",
     sweeps={
-        "smoke": sweep(STABLE, {64: 32, 128: 24, 256: 16, 512: 8, 1024: 4}, SETTINGS, mean_field=ONE_HIDDEN_LAYER),
+        "smoke": sweep(STABLE, {64: 32, 128: 24, 256: 16, 512: 8, 1024: 4}, SETTINGS),
         "nightly": sweep(
             STABLE,
             {64: 256, 128: 256, 256: 128, 512: 64, 1024: 32, 2048: 16},
             SETTINGS,
-            mean_field=ONE_HIDDEN_LAYER,
         ),
         "full": sweep(
             STABLE,
             {128: 256, 256: 256, 512: 128, 1024: 64, 2048: 32, 4096: 16, 8192: 8},
             SETTINGS,
-            mean_field=ONE_HIDDEN_LAYER,
         ),
     },
     predict=predict,

@@ -2,7 +2,8 @@
 
 The kernel of a table is ``Σ_l n^(e_l) K_l`` with e_l from ``parametrization.kernel_content``; SP with eta/n has
 e = (-1, 0, …, 0): its first layer trains too slowly to count (derived there; arXiv:2011.14522, section 3.2 has the
-kernel regime of general tables). The rival is the full NTK, which is what "wide networks are NTK machines" would suggest.
+kernel regime of general tables). The rival is the full NTK, as
+"wide networks are NTK machines" would suggest.
 """
 
 from __future__ import annotations

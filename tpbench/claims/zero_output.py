@@ -14,7 +14,6 @@ from tpbench.parametrization import Parametrization, Role, exponent
 
 TABLES = ("sp", "ntp", "mup", "mean-field")
 SETTINGS = {"sigma_w": 2**0.5, "outputs": 10, "steps": 0, "record": [0]}
-ONE_HIDDEN_LAYER = {"depth": 1}
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
@@ -36,18 +35,16 @@ CLAIM = Claim(
     rival="The other way round: it vanishes under NTP and SP, or stays under muP.",
     experiment="training",
     sweeps={
-        "smoke": sweep(TABLES, {64: 256, 128: 128, 256: 96, 512: 48, 1024: 16}, SETTINGS, mean_field=ONE_HIDDEN_LAYER),
+        "smoke": sweep(TABLES, {64: 256, 128: 128, 256: 96, 512: 48, 1024: 16}, SETTINGS),
         "nightly": sweep(
             TABLES,
             {32: 2048, 64: 2048, 128: 1024, 256: 1024, 512: 512, 1024: 256, 2048: 64},
             SETTINGS,
-            mean_field=ONE_HIDDEN_LAYER,
         ),
         "full": sweep(
             TABLES,
             {64: 2048, 128: 2048, 256: 1024, 512: 1024, 1024: 512, 2048: 256, 4096: 128},
             SETTINGS,
-            mean_field=ONE_HIDDEN_LAYER,
         ),
     },
     predict=predict,

@@ -2,7 +2,7 @@
 
 Rows at every recorded step t: ``output-error`` f_t - limit on the last ``probes`` examples and every output (index),
 and ``rival-share``, the error's component along (rival - limit): 0 when the limit is right, 1 when the rival is.
-``output`` and ``limit`` repeat the first few outputs for the picture.
+``output`` and ``limit`` repeat the first few outputs of the first few seeds for the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tpbench.networks.train import train
 Array = NDArray[np.float64]
 Limits = Callable[[Array], tuple[Array, Array]]
 """f_0 of every seed (seed, examples, out) -> limit and rival trajectories (step, seed or 1, examples, out)."""
-SHOWN = 3
+SHOWN_OUTPUTS, SHOWN_SEEDS = 3, 32
 
 
 def run_kernel(point: Point) -> Iterator[Row]:
@@ -111,6 +111,6 @@ def _rows(output: Array, limit: Array, rival: Array, seeds: tuple[int, ...], ste
             yield Row("output-error", value, seed=seed, step=step, index=index)
         if distance[i] > 0:
             yield Row("rival-share", float((error[i] * away[i]).sum() / distance[i]), seed=seed, step=step)
-        for index in range(min(SHOWN, shown.shape[1])):
+        for index in range(min(SHOWN_OUTPUTS, shown.shape[1]) if seed < SHOWN_SEEDS else 0):
             yield Row("output", float(shown[i, index]), seed=seed, step=step, index=index)
             yield Row("limit", float(ideal[i, index]), seed=seed, step=step, index=index)

@@ -1,0 +1,250 @@
+"""The main path, one function an arrow: selection -> jobs -> runs -> results -> pictures and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Config, Fault, Point, Prediction
+from tpbench.bench.sweep import Selection, configurations, points
+from tpbench.claims import CLAIMS, claim, code_version
+from tpbench.claims.config import fit_depth
+from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, named, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tpbench.bench.engine import Execution, Progress
+    from tpbench.bench.summary import Summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claim to be judged: its points, its predictions, and why some parametrizations were left out."""
+
+    claim: Claim
+    points: tuple[Point, ...]
+    predictions: tuple[Prediction, ...]
+    note: str
+
+
+def select(
+    claims: Sequence[str],
+    *,
+    profile: str,
+    device: str,
+    parametrizations: Sequence[str] = (),
+    widths: Sequence[int] = (),
+    seeds: int | None = None,
+    planted: bool = False,
+) -> Selection:
+    """Return a checked selection; ``ValueError`` names an unknown claim, profile, parametrization, or bad file.
+
+    ``parametrizations`` are names or TOML files; no claims means all of them.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}{did_you_mean(profile, dict.fromkeys(PROFILES))}")
+    tables = [_table(word) for word in parametrizations]
+    return Selection(
+        claims=tuple(dict.fromkeys(claim(name).name for name in claims)) or tuple(CLAIMS),
+        profile=profile,
+        device=device,
+        tables={table["name"]: table for table in tables},
+        widths=tuple(widths),
+        seeds=seeds,
+        planted=planted,
+    )
+
+
+def _table(word: str) -> dict[str, Any]:
+    is_file = word.endswith(".toml") or "/" in word
+    return (read_table(Path(word)) if is_file else named(word)).as_config()
+
+
+def plan(selection: Selection) -> list[Job]:
+    """Return what has to be run and judged; ``ValueError`` when the selection makes no sense for any claim."""
+    tables = {name: table.as_config() for name, table in PARAMETRIZATIONS.items()}
+    jobs = []
+    for name in selection.claims:
+        chosen = claim(name)
+        wanted = {table: fit_depth(config) for table, config in configurations(chosen, selection, tables).items()}
+        predicted, refusals = _predict(chosen, wanted)
+        known = {table: config for table, config in wanted.items() if table in predicted}
+        note = "; ".join(f"does not apply to {table}: {why}" for table, why in refusals.items())
+        for fault in chosen.faults if selection.planted else (None,):
+            runs = tuple(points(chosen, selection, known, code=code_version(), fault=fault))
+            flat = tuple(prediction for group in predicted.values() for prediction in group)
+            jobs.append(Job(_with_fault(chosen, fault), runs, flat, note))
+    return jobs
+
+
+def _with_fault(chosen: Claim, fault: Fault | None) -> Claim:
+    """Return the claim under the name of its planted fault."""
+    if fault is None:
+        return chosen
+    statement = f"PLANTED FAULT ({fault.description}), which must not be supported: {chosen.statement}"
+    return replace(chosen, name=f"{chosen.name}+{fault.name}", statement=statement)
+
+
+def _predict(chosen: Claim, wanted: Mapping[str, Config]) -> tuple[dict[str, tuple[Prediction, ...]], dict[str, str]]:
+    predicted, refusals = {}, {}
+    for table, config in wanted.items():
+        try:
+            predicted[table] = chosen.predict(config)
+        except ValueError as refusal:
+            refusals[table] = str(refusal)
+    return predicted, refusals
+
+
+def compute(
+    jobs: Sequence[Job],
+    out: Path,
+    *,
+    workers: int,
+    force: bool = False,
+    progress: Callable[[str], Progress] | None = None,
+) -> list[Execution]:
+    """Run every point that the store under ``out`` does not hold: a pool first, then what is timed, alone.
+
+    ``progress`` makes a callback for a stage of the given title. Raises what ``engine.execute`` raises.
+    """
+    from tpbench.bench.engine import execute, pool, serial
+    from tpbench.claims.experiments import TIMED, run
+    from tpbench.claims.experiments.threads import set_threads
+
+    wanted = list({point.digest: point for job in jobs for point in job.points}.values())
+    timed = [point for point in wanted if point.experiment in TIMED]
+    untimed = [point for point in wanted if point.experiment not in TIMED]
+    pooled = pool(workers, initialise=set_threads) if workers > 1 else serial(initialise=set_threads)
+    stages = (("training", untimed, pooled), ("timing", timed, serial(initialise=set_threads)))
+    return [
+        execute(
+            group,
+            run,
+            out=out,
+            engine=engine,
+            provenance=provenance_of(group[0]),
+            force=force,
+            progress=progress(title) if progress else None,
+        )
+        for title, group, engine in stages
+        if group
+    ]
+
+
+def provenance_of(point: Point) -> dict[str, Any]:
+    """Return where and with what the runs of a selection are computed."""
+    from tpbench.bench.provenance import count_cores, provenance
+
+    return provenance(point.config["device"], point.config["dtype"], count_cores())
+
+
+def rows_of(job: Job, out: Path) -> pd.DataFrame:
+    """Return the rows of a job; ``MissingRuns`` when some have not been computed."""
+    from tpbench.bench.store import load
+
+    return load(out / "runs", job.points)
+
+
+def judge_job(job: Job, rows: pd.DataFrame | None) -> ClaimResult:
+    """Return the verdicts of a job from its rows; None stands for a job without points."""
+    from tpbench.bench.estimate import estimate
+    from tpbench.bench.verdict import judge
+
+    if rows is None:
+        return ClaimResult(job.claim.name, (), job.note)
+    return judge(job.claim.name, [estimate(prediction, rows) for prediction in job.predictions], job.note)
+
+
+def costs_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one record a width from the rows of the claim ``cost``: median seconds with its 10% and 90% quantiles."""
+    records = []
+    for table, width in rows[["parametrization", "width"]].drop_duplicates().itertuples(index=False):
+        group = rows[(rows["parametrization"] == table) & (rows["width"] == width)]
+        seconds = group.loc[group["quantity"] == "step-seconds", "value"]
+        size = group.loc[group["quantity"] == "peak-bytes", "value"]
+        records.append(
+            {
+                "parametrization": str(table),
+                "width": int(width),
+                "seconds_low": float(seconds.quantile(0.1)),
+                "seconds": float(seconds.median()),
+                "seconds_high": float(seconds.quantile(0.9)),
+                "bytes": float(size.median()),
+            }
+        )
+    return records
+
+
+def origin_of(jobs: Sequence[Job], out: Path, wall_seconds: float) -> dict[str, Any]:
+    """Return the provenance of the first run, with every commit among the runs, all seeds and the wall time."""
+    from tpbench.bench.store import path_of, read_header
+
+    wanted = {point.digest: point for job in jobs for point in job.points}.values()
+    headers = [read_header(path_of(out / "runs", point))["provenance"] for point in wanted]
+    if not headers:
+        raise ValueError("no claim applies to these parametrizations: there is nothing to judge")
+    first = min(headers, key=lambda header: str(header["started"]))
+    commits = sorted({str(header["commit"]) + ("+changes" if header["dirty"] else "") for header in headers})
+    seeds = max(seed for point in wanted for seed in point.seeds)
+    return {**first, "commit": ", ".join(commits), "seeds": f"0 to {seeds}", "wall_seconds": wall_seconds}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Results and rows of all jobs, and the summary of the whole."""
+
+    jobs: tuple[Job, ...]
+    results: tuple[ClaimResult, ...]
+    rows: tuple[pd.DataFrame | None, ...]
+    summary: Summary
+    provenance: Mapping[str, Any]
+
+
+def judge_all(jobs: Sequence[Job], selection: Selection, out: Path, wall_seconds: float) -> Judgement:
+    """Judge every job from the rows under ``out``; ``MissingRuns`` when some have not been computed.
+
+    ``wall_seconds`` is how long the run took that computed them, for the record.
+    """
+    from tpbench.bench.summary import summarise
+
+    rows = tuple(rows_of(job, out) if job.points else None for job in jobs)
+    results = tuple(judge_job(job, found) for job, found in zip(jobs, rows, strict=True))
+    timed = [found for job, found in zip(jobs, rows, strict=True) if job.claim.name == "cost" and found is not None]
+    costs = [record for found in timed for record in costs_of(found)]
+    origin = origin_of(jobs, out, wall_seconds)
+    return Judgement(tuple(jobs), results, rows, summarise(results, selection.profile, costs, origin), origin)
+
+
+def folder(selection: Selection, out: Path) -> Path:
+    """Return where the pictures, summary and report of a selection lie."""
+    return out / "reports" / (selection.profile + ("-planted" if selection.planted else ""))
+
+
+def draw_all(judgement: Judgement, where: Path) -> dict[str, list[tuple[str, bytes]]]:
+    """Draw every claim's pictures into ``where/figures`` and return them, name and PNG, by claim."""
+    from tpbench.bench.plot import draw, encode, save
+
+    pictures: dict[str, list[tuple[str, bytes]]] = {}
+    for job, result, rows in zip(judgement.jobs, judgement.results, judgement.rows, strict=True):
+        if rows is not None:
+            drawn = draw(job.claim, result, rows)
+            save(drawn, where / "figures")
+            pictures[job.claim.name] = [(name, encode(picture)) for name, picture in drawn.items()]
+    return pictures
+
+
+def write_report_of(judgement: Judgement, selection: Selection, out: Path) -> Path:
+    """Draw the pictures, write summary and HTML page, and return the page's path."""
+    from tpbench.bench.report import render, write_report
+    from tpbench.bench.summary import write_summary
+
+    where = folder(selection, out)
+    pictures = draw_all(judgement, where)
+    write_summary(where / "summary.json", judgement.summary)
+    claims = [job.claim for job in judgement.jobs]
+    page = render(claims, judgement.results, pictures, judgement.provenance, selection.profile)
+    write_report(where / "index.html", page)
+    return where / "index.html"
