@@ -90,6 +90,18 @@ EXPONENTS: Mapping[str, Callable[[Parametrization, int, int, bool], Fraction]] =
 """Quantity -> its exponent, from (parametrization, layer, depth, first_step)."""
 
 
+def layers_with(quantity: str, depth: int) -> range:
+    """Return the layers that have a quantity (a key of ``EXPONENTS``): the read-out's h is the output, x^0 is fixed."""
+    first_and_last = {
+        "weight-update": (1, depth + 1),
+        "initial-weight-on-change": (2, depth + 1),
+        "output-initial": (depth + 1, depth + 1),
+        "output-change": (depth + 1, depth + 1),
+    }
+    first, last = first_and_last.get(quantity, (1, depth))
+    return range(first, last + 1)
+
+
 def exponent(
     p: Parametrization, quantity: str, *, depth: int, layer: int | None = None, first_step: bool = False
 ) -> Fraction:
@@ -97,17 +109,24 @@ def exponent(
 
     ``layer`` counts from 1; the read-out is depth + 1 and the default. ``first_step`` asks for the state right
     after the first update, where the backward signal has seen only the initial read-out.
-    Raises ``ValueError`` for an unknown quantity or layer, or where the initialisation itself is not O(1).
+    Raises ``ValueError`` for an unknown quantity, for a layer that does not have it, or where the initialisation
+    itself is not O(1).
     """
     if quantity not in EXPONENTS:
         raise ValueError(f"unknown quantity {quantity!r}{did_you_mean(quantity, EXPONENTS)}")
+    chosen, having = depth + 1 if layer is None else layer, layers_with(quantity, depth)
+    if chosen not in having:
+        raise ValueError(
+            f"in a network of depth {depth} the layers with a {quantity!r} are {', '.join(map(str, having))}, "
+            f"got layer {chosen}"
+        )
     broken = [condition for condition in violations(p, depth) if condition.startswith("init")]
     if broken:
         raise ValueError(
             f"parametrization {p.name!r} starts outside the setting of the theory ({'; '.join(broken)}), so no "
             "exponent is predicted for it: correct the a and b of that layer"
         )
-    return EXPONENTS[quantity](p, depth + 1 if layer is None else layer, depth, first_step)
+    return EXPONENTS[quantity](p, chosen, depth, first_step)
 
 
 def violations(p: Parametrization, depth: int) -> tuple[str, ...]:
