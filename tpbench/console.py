@@ -23,9 +23,14 @@ MARKS = {
 }
 
 
+UNBROKEN = 160
+"""Columns of a line where no terminal says how wide it is."""
+
+
 def stdout() -> Console:
-    """Return the console of standard output."""
-    return Console()
+    """Return the console of standard output; what goes to a file is not folded at 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=UNBROKEN)
 
 
 def claims_table(claims: Iterable[Claim]) -> Table:

@@ -118,7 +118,7 @@ def compute(
     timed = [point for point in wanted if point.experiment in TIMED]
     untimed = [point for point in wanted if point.experiment not in TIMED]
     pooled = pool(workers, initialise=set_threads) if workers > 1 else serial(initialise=set_threads)
-    stages = (("training", untimed, pooled), ("timing", timed, serial(initialise=set_threads)))
+    stages = (("training", untimed, pooled), ("timing", timed, pool(1, initialise=set_threads)))
     return [
         execute(
             group,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction, Side
 from tpbench.claims.config import sweep, table_of
 
-SETTINGS = {"examples": 64, "train": 64, "outputs": 10, "sigma_w": 2**0.5, "steps": 6, "record": [6], "waste": "none"}
+SETTINGS = {"examples": 32, "train": 32, "outputs": 10, "sigma_w": 2**0.5, "steps": 6, "record": [6], "waste": "none"}
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
@@ -30,9 +30,9 @@ CLAIM = Claim(
     rival="Time grows like n³, or memory like n.",
     experiment="cost",
     sweeps={
-        "smoke": sweep(("mup",), {256: 5, 512: 5, 1024: 5, 2048: 5}, SETTINGS),
-        "nightly": sweep(("mup",), {256: 12, 512: 12, 1024: 10, 2048: 8, 4096: 6}, SETTINGS),
-        "full": sweep(("mup",), {512: 12, 1024: 12, 2048: 10, 4096: 8, 8192: 6}, SETTINGS),
+        "smoke": sweep(("mup",), {256: 6, 512: 6, 1024: 6, 2048: 5, 4096: 3}, SETTINGS),
+        "nightly": sweep(("mup",), {256: 12, 512: 12, 1024: 12, 2048: 10, 4096: 8, 8192: 4}, SETTINGS),
+        "full": sweep(("mup",), {512: 12, 1024: 12, 2048: 10, 4096: 8, 8192: 6, 16384: 4}, SETTINGS),
     },
     predict=predict,
     faults=(Fault("cubic-step", "every step also squares a hidden weight matrix", lambda c: {**c, "waste": "cubic"}),),
