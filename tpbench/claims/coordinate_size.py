@@ -61,7 +61,7 @@ CLAIM = Claim(
     rival="They grow like n^(1/2), as when a 1/sqrt(n) is forgotten.",
     experiment="training",
     sweeps={
-        "smoke": sweep(STABLE, {64: 32, 128: 24, 256: 16, 512: 8, 1024: 4}, SETTINGS),
+        "smoke": sweep(STABLE, {64: 128, 128: 96, 256: 64, 512: 32, 1024: 16}, SETTINGS),
         "nightly": sweep(
             STABLE,
             {64: 256, 128: 256, 256: 128, 512: 64, 1024: 32, 2048: 16},

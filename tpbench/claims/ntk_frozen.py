@@ -68,7 +68,7 @@ CLAIM = Claim(
     rival="It moves by Θ(1) under NTP, freezes under muP, or lacks the first layer's term.",
     experiment="tangent",
     sweeps={
-        "smoke": sweep(TABLES, {32: 128, 64: 128, 128: 64, 256: 32, 512: 16}, SETTINGS),
+        "smoke": sweep(TABLES, {32: 512, 64: 512, 128: 256, 256: 128, 512: 48}, SETTINGS),
         "nightly": sweep(TABLES, {32: 1024, 64: 1024, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 16}, SETTINGS),
         "full": sweep(TABLES, {64: 1024, 128: 1024, 256: 512, 512: 256, 1024: 128, 2048: 64, 4096: 16}, SETTINGS),
     },

@@ -48,7 +48,7 @@ CLAIM = Claim(
     rival="Nothing depends on the width (exponent 0).",
     experiment="training",
     sweeps={
-        "smoke": sweep(("sp",), {64: 64, 128: 48, 256: 32, 512: 16, 1024: 8}, SETTINGS),
+        "smoke": sweep(("sp",), {64: 256, 128: 192, 256: 128, 512: 64, 1024: 24}, SETTINGS),
         "nightly": sweep(("sp",), {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 32}, SETTINGS),
         "full": sweep(("sp",), {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 64, 4096: 32}, SETTINGS),
     },

@@ -43,4 +43,5 @@ CLAIM = Claim(
         ),
     ),
     figures=(Figure.TRAJECTORIES, Figure.CONVERGENCE),
+    notes="The trajectories are drawn without the part that each network's own f_0 contributes to its limit.",
 )

@@ -92,15 +92,15 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 def spots(groups: Sequence[int]) -> list[Spot]:
-    """Return (row, column) of each panel: a group begins a row and is wrapped after ``COLUMNS`` panels.
+    """Return (row, column) of each panel: a group begins a row and is wrapped after ``COLUMNS`` panels, or four.
 
     Where that would leave more than a third of the sheet empty, the panels simply follow each other.
     """
     placed: list[Spot] = []
-    row = 0
+    row, most = 0, 4 if max(groups, default=0) == 4 else COLUMNS
     for group in groups:
-        placed += [(row + i // COLUMNS, i % COLUMNS) for i in range(group)]
-        row += -(-group // COLUMNS)
+        placed += [(row + i // most, i % most) for i in range(group)]
+        row += -(-group // most)
     wide = max((column for _, column in placed), default=0) + 1
     if 3 * len(placed) < 2 * row * wide or wide == 1:
         wide = 2 if len(placed) in (2, 4) else COLUMNS

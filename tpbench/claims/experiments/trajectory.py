@@ -2,12 +2,15 @@
 
 Rows at every recorded step t: ``output-error`` f_t - limit on the last ``probes`` examples and every output (index),
 and ``rival-share``, the error's component along (rival - limit): 0 when the limit is right, 1 when the rival is.
-``output`` and ``limit`` repeat the first few outputs of the first few seeds for the picture.
+
+Rows at every step, for the picture: ``limit``, the limit that starts at f_0 = 0, and ``output``, the same plus the
+error, for a few outputs and seeds. Where the limit depends on each network's own f_0 this takes that part out, so
+that all seeds share one limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +20,13 @@ from tpbench.claims.experiments.setup import Setup, in_parts, load, setup, train
 from tpbench.claims.experiments.tangent import limit_kernels
 from tpbench.limits.dynamics import kernel_descent
 from tpbench.limits.mup import linear_mup_limit
-from tpbench.networks.mlp import forward
+from tpbench.networks.mlp import Ensemble, forward
 from tpbench.networks.train import train
 
 Array = NDArray[np.float64]
-Limits = Callable[[Array], tuple[Array, Array]]
-"""f_0 of every seed (seed, examples, out) -> limit and rival trajectories (step, seed or 1, examples, out)."""
+Limits = Callable[[Array], tuple[Array, Array, Array]]
+"""f_0 of every seed (seed, examples, out) -> trajectories (step, seed or 1, examples, out) of the limit, of the rival,
+and of the limit that starts at f_0 = 0."""
 SHOWN_OUTPUTS, SHOWN_SEEDS = 3, 32
 
 
@@ -46,7 +50,11 @@ def run_kernel(point: Point) -> Iterator[Row]:
             loss=c["loss"],
         )
 
-    return _compare(run, c["probes"], lambda start: (descend(c["shares"], start), descend(c["rival_shares"], start)))
+    def limits(start: Array) -> tuple[Array, Array, Array]:
+        zero = np.zeros_like(start[:1])
+        return descend(c["shares"], start), descend(c["rival_shares"], start), descend(c["shares"], zero)
+
+    return _compare(run, c["probes"], limits)
 
 
 def run_linear_mup(point: Point) -> Iterator[Row]:
@@ -75,8 +83,8 @@ def run_linear_mup(point: Point) -> Iterator[Row]:
         )
         return path[:, None]
 
-    trajectories = limit(c["features_move"]), limit(not c["features_move"])
-    return _compare(run, c["probes"], lambda start: trajectories)
+    right, wrong = limit(c["features_move"]), limit(not c["features_move"])
+    return _compare(run, c["probes"], lambda start: (right, wrong, right))
 
 
 def _check_linear(c: Config) -> None:
@@ -91,26 +99,44 @@ def _check_linear(c: Config) -> None:
 def _compare(run: Setup, probes: int, limits: Limits) -> Iterator[Row]:
     def measure(run: Setup, seeds: tuple[int, ...]) -> Iterator[Row]:
         ensemble = run.initialise(seeds)
-        start = forward(ensemble, run.inputs).output.to(run.inputs.dtype).double().cpu().numpy()
-        limit, rival = limits(start)
+        limit, rival, centre = limits(_outputs(ensemble, run))
+        shown = [i for i, seed in enumerate(seeds) if seed < SHOWN_SEEDS]
         for step, _ in train(ensemble, run.task(ensemble), run.sgd, run.order):
+            if step not in run.record and not shown:
+                continue
+            error = _outputs(ensemble, run) - limit[step]
             if step in run.record:
-                output = forward(ensemble, run.inputs).output.double().cpu().numpy()
-                yield from _rows(output, limit[step], rival[step], seeds, step, probes)
+                yield from _errors(error[:, -probes:], seeds, step)
+                yield from _shares(error, rival[step] - limit[step], seeds, step)
+            if shown:
+                part = error[shown, -probes:].reshape(len(shown), -1)
+                yield from _picture(part, centre[step, 0, -probes:].ravel(), [seeds[i] for i in shown], step)
 
     return in_parts(run, measure)
 
 
-def _rows(output: Array, limit: Array, rival: Array, seeds: tuple[int, ...], step: int, probes: int) -> Iterator[Row]:
-    limit, rival = (np.broadcast_to(path, output.shape) for path in (limit, rival))
-    error, away = output - limit, rival - limit
-    distance = (away**2).sum(axis=(1, 2))
-    shown, ideal, off = (path[:, -probes:].reshape(len(seeds), -1) for path in (output, limit, error))
-    for i, seed in enumerate(seeds):
-        for index, value in enumerate(off[i].tolist()):
+def _outputs(ensemble: Ensemble, run: Setup) -> Array:
+    """Return f on all examples, (seed, examples, out)."""
+    return np.asarray(forward(ensemble, run.inputs).output.double().cpu().numpy())
+
+
+def _errors(error: Array, seeds: Sequence[int], step: int) -> Iterator[Row]:
+    for seed, values in zip(seeds, error.reshape(len(seeds), -1).tolist(), strict=True):
+        for index, value in enumerate(values):
             yield Row("output-error", value, seed=seed, step=step, index=index)
-        if distance[i] > 0:
-            yield Row("rival-share", float((error[i] * away[i]).sum() / distance[i]), seed=seed, step=step)
-        for index in range(min(SHOWN_OUTPUTS, shown.shape[1]) if seed < SHOWN_SEEDS else 0):
-            yield Row("output", float(shown[i, index]), seed=seed, step=step, index=index)
-            yield Row("limit", float(ideal[i, index]), seed=seed, step=step, index=index)
+
+
+def _shares(error: Array, away: Array, seeds: Sequence[int], step: int) -> Iterator[Row]:
+    """Yield the error's component along ``away``, where the rival differs from the limit."""
+    away = np.broadcast_to(away, error.shape)
+    distance = (away**2).sum(axis=(1, 2))
+    for seed, part, whole in zip(seeds, (error * away).sum(axis=(1, 2)), distance, strict=True):
+        if whole > 0:
+            yield Row("rival-share", float(part / whole), seed=seed, step=step)
+
+
+def _picture(error: Array, centre: Array, seeds: Sequence[int], step: int) -> Iterator[Row]:
+    for index in range(min(SHOWN_OUTPUTS, len(centre))):
+        yield Row("limit", float(centre[index]), step=step, index=index)
+        for seed, value in zip(seeds, error[:, index], strict=True):
+            yield Row("output", float(centre[index] + value), seed=seed, step=step, index=index)
