@@ -21,7 +21,7 @@ from tpbench.bench.words import MARKS, interval, place, term, theory
 Colour = tuple[float, float, float]
 Spot = tuple[int, int]
 
-COLUMNS = 3
+COLUMNS, WIDEST = 3, 4
 PANEL_WIDTH, PANEL_HEIGHT, LINE_HEIGHT = 3.4, 2.3, 0.15  # inches
 NARROWEST = 6.8  # inches, so that a title has room over a single panel
 GREY: Colour = (0.35, 0.35, 0.35)
@@ -92,12 +92,13 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
 
 def spots(groups: Sequence[int]) -> list[Spot]:
-    """Return (row, column) of each panel: a group begins a row and is wrapped after ``COLUMNS`` panels, or four.
+    """Return (row, column) of each panel: a group begins a row and is wrapped after ``COLUMNS`` panels,
+    after ``WIDEST`` where the largest group just fills such a row.
 
     Where that would leave more than a third of the sheet empty, the panels simply follow each other.
     """
     placed: list[Spot] = []
-    row, most = 0, 4 if max(groups, default=0) == 4 else COLUMNS
+    row, most = 0, WIDEST if max(groups, default=0) == WIDEST else COLUMNS
     for group in groups:
         placed += [(row + i // most, i % most) for i in range(group)]
         row += -(-group // most)
