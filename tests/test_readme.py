@@ -1,0 +1,58 @@
+"""The README's examples run, and its tables tell the truth."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tpbench.bench.claim import PROFILES
+from tpbench.claims import CLAIMS
+from tpbench.parametrization import PARAMETRIZATIONS, from_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    assert found, f"the README has no {language} example"
+    return found
+
+
+def test_console_examples(tmp_path: Path) -> None:
+    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    for line in lines:
+        words = shlex.split(line)
+        assert words[0] == "tpbench"
+        done = subprocess.run(
+            [sys.executable, "-m", "tpbench.cli", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 11
+
+
+def test_table_example_is_mup() -> None:
+    [example] = blocks("toml")
+    mine, mup = from_config(tomllib.loads(example)), PARAMETRIZATIONS["mup"]
+    assert (mine.input, mine.hidden, mine.output) == (mup.input, mup.hidden, mup.output)
+
+
+def test_every_claim_is_in_the_table() -> None:
+    first_cells = re.findall(r"^\| `([a-z-]+)` \|", README, flags=re.MULTILINE)
+    assert [name for name in first_cells if name not in PROFILES] == list(CLAIMS)
+
+
+def test_links_and_pictures_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
