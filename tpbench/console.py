@@ -47,14 +47,8 @@ def verdicts_table(results: Iterable[ClaimResult]) -> Table:
     for result in results:
         names = tuple(dict.fromkeys(row.estimate.prediction.parametrization for row in result.judged))
         for name in names:
-            rows = result.of(name)
-            table.add_row(
-                result.claim,
-                name,
-                MARKS[ClaimResult(result.claim, rows).verdict],
-                _counted(rows),
-                _told(max(rows, key=_distance)),
-            )
+            part = ClaimResult(result.claim, result.of(name))
+            table.add_row(result.claim, name, MARKS[part.verdict], _counted(part.judged), _told(part.furthest))
         if not names:
             table.add_row(result.claim, "-", MARKS[result.verdict], "0", result.note)
     return table
@@ -90,12 +84,9 @@ def _counted(rows: tuple[Judged, ...]) -> str:
     return " ".join(f"{MARKS[verdict].plain[0]}{count}" for verdict, count in counts.items() if count)
 
 
-def _distance(row: Judged) -> float:
-    distance = abs(row.estimate.value - row.estimate.prediction.predicted) / row.estimate.prediction.tolerance
-    return distance if distance == distance else float("inf")  # nothing estimated is furthest of all
-
-
-def _told(row: Judged) -> str:
+def _told(row: Judged | None) -> str:
+    if row is None:
+        return ""
     e, p = row.estimate, row.estimate.prediction
     where = "".join(f" {word} {value}" for word, value in (("layer", p.layer), ("step", p.step)) if value != ABSENT)
     return f"{p.quantity}{where} ({p.kind}): {e.value:.2f} [{e.low:.2f}, {e.high:.2f}], theory {p.predicted:g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -185,9 +186,22 @@ class ClaimResult:
                 return worst
         return Verdict.SUPPORTED if verdicts else Verdict.INCONCLUSIVE
 
+    @property
+    def furthest(self) -> Judged | None:
+        """The row furthest from its prediction, in tolerances; one without an estimate is furthest of all."""
+        return max(self.judged, key=_distance, default=None)
+
     def of(self, parametrization: str) -> tuple[Judged, ...]:
         """Return the rows of one parametrization."""
         return tuple(row for row in self.judged if row.estimate.prediction.parametrization == parametrization)
+
+
+def _distance(row: Judged) -> float:
+    estimate, prediction = row.estimate, row.estimate.prediction
+    if math.isnan(estimate.value):
+        return math.inf
+    away = estimate.value - prediction.predicted
+    return (away if prediction.side is Side.AT_MOST else abs(away)) / prediction.tolerance
 
 
 @dataclass(frozen=True)
