@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 import torch
 from hypothesis import given
@@ -60,6 +62,12 @@ def test_no_two_streams_start_alike() -> None:
     names = [f"{kind} {layer}" for kind in ("weight", "bias") for layer in range(1, 5)]
     states = {generator(seed, name).initial_seed() for seed in range(500) for name in names}
     assert len(states) == 500 * len(names)
+
+
+def test_seed_and_name_are_not_mixed_into_one_number() -> None:
+    """Seeds chosen so that a sum or an exclusive or of the seed and the name's checksum would coincide."""
+    one, two = (zlib.crc32(name.encode()) for name in ("weight 1", "weight 2"))
+    assert generator(one, "weight 2").initial_seed() != generator(two, "weight 1").initial_seed()
 
 
 def test_single_precision_is_a_stream_too() -> None:
