@@ -35,7 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "dtype": "float32",
     "device": "cpu",
 }
-EXPERIMENT_KEYS = frozenset({"parametrization", "shares", "rival_shares", "probes", "features_move", "waste"})
+EXPERIMENT_KEYS = frozenset({"parametrization", "shares", "rival_shares", "probes", "limit", "rival", "waste"})
 """Keys that one experiment alone reads."""
 
 

@@ -10,7 +10,7 @@ that all seeds share one limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,56 +35,64 @@ def run_kernel(point: Point) -> Iterator[Row]:
 
     The configuration's ``shares`` say which layers' terms the kernel has, ``rival_shares`` which the rival's has.
     """
-    c = point.config
-    kernels, run = limit_kernels(c), setup(point)
-
-    def descend(shares: list[float], start: Array) -> Array:
-        return kernel_descent(
-            kernels.weighted(tuple(shares)),
-            train_targets(c),
-            start,
-            train=run.train,
-            learning_rate=c["learning_rate"],
-            order=run.order,  # type: ignore[arg-type]
-            momentum=c["momentum"],
-            loss=c["loss"],
-        )
+    c, run = point.config, setup(point)
 
     def limits(start: Array) -> tuple[Array, Array, Array]:
         zero = np.zeros_like(start[:1])
-        return descend(c["shares"], start), descend(c["rival_shares"], start), descend(c["shares"], zero)
+        ours, rivals = c["shares"], c["rival_shares"]
+        return _descend(c, run, ours, start), _descend(c, run, rivals, start), _descend(c, run, ours, zero)
 
     return _compare(run, c["probes"], limits)
+
+
+def _descend(c: Config, run: Setup, shares: Sequence[float], start: Array) -> Array:
+    """Return kernel gradient descent on all examples from f_0, by the kernel with these shares of the layers."""
+    return kernel_descent(
+        limit_kernels(c).weighted(tuple(shares)),
+        train_targets(c),
+        start,
+        train=run.train,
+        learning_rate=c["learning_rate"],
+        order=run.order,  # type: ignore[arg-type]
+        momentum=c["momentum"],
+        loss=c["loss"],
+    )
 
 
 def run_linear_mup(point: Point) -> Iterator[Row]:
     """Compare with the exact muP limit of the linear network with one hidden layer, which starts at 0.
 
-    ``features_move`` False plants the wrong limit; the rival is the limit whose features are frozen.
+    The configuration's ``limit`` and ``rival`` name two of ``LINEAR_LIMITS``.
     """
-    c = point.config
+    c, run = point.config, setup(point)
     _check_linear(c)
-    run = setup(point)
-    inputs = np.array(load(c).inputs)
-
-    def limit(features_move: bool) -> Array:
-        path = linear_mup_limit(
-            inputs[: c["train"]],
-            train_targets(c),
-            inputs,
-            learning_rate=c["learning_rate"],
-            order=run.order,  # type: ignore[arg-type]
-            momentum=c["momentum"],
-            weight_decay=c["weight_decay"],
-            loss=c["loss"],
-            sigma_w=c["sigma_w"],
-            base_width=c["base_width"],
-            features_move=features_move,
-        )
-        return path[:, None]
-
-    right, wrong = limit(c["features_move"]), limit(not c["features_move"])
+    right, wrong = (LINEAR_LIMITS[c[role]](c, run)[:, None] for role in ("limit", "rival"))
     return _compare(run, c["probes"], lambda start: (right, wrong, right))
+
+
+def _mup(c: Config, run: Setup, *, features_move: bool = True) -> Array:
+    inputs = np.array(load(c).inputs)
+    return linear_mup_limit(
+        inputs[: c["train"]],
+        train_targets(c),
+        inputs,
+        learning_rate=c["learning_rate"],
+        order=run.order,  # type: ignore[arg-type]
+        momentum=c["momentum"],
+        weight_decay=c["weight_decay"],
+        loss=c["loss"],
+        sigma_w=c["sigma_w"],
+        base_width=c["base_width"],
+        features_move=features_move,
+    )
+
+
+LINEAR_LIMITS: Mapping[str, Callable[[Config, Setup], Array]] = {
+    "mup": _mup,
+    "frozen": lambda c, run: _mup(c, run, features_move=False),  # U stands still: half of the kernel
+    "kernel": lambda c, run: _descend(c, run, [1, 1], np.zeros((c["examples"], c["outputs"]))),  # linearised at f_0
+}
+"""Trajectories (step, examples, out) that the linear network could follow; the kernel knows no weight decay."""
 
 
 def _check_linear(c: Config) -> None:
