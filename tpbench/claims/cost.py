@@ -32,8 +32,8 @@ CLAIM = Claim(
     experiment="cost",
     sweeps={
         "smoke": sweep(("mup",), {512: 6, 1024: 6, 2048: 5, 4096: 3}, SETTINGS),
-        "nightly": sweep(("mup",), {512: 16, 1024: 16, 2048: 12, 4096: 8, 8192: 4}, SETTINGS),
-        "full": sweep(("mup",), {1024: 16, 2048: 12, 4096: 8, 8192: 6, 16384: 4}, SETTINGS),
+        "nightly": sweep(("mup",), {1024: 16, 2048: 12, 4096: 8, 8192: 4}, SETTINGS),
+        "full": sweep(("mup",), {2048: 12, 4096: 8, 8192: 6, 16384: 4}, SETTINGS),
     },
     predict=predict,
     faults=(Fault("cubic-step", "every step also squares a hidden weight matrix", lambda c: {**c, "waste": "cubic"}),),
