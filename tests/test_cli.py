@@ -189,6 +189,7 @@ BAD = {
     "claim": (["run", "zero-outpt"], "did you mean 'zero-output'"),
     "profile": (["run", "--profile", "smok"], "did you mean 'smoke'"),
     "parametrization": (["run", "--parametrization", "mupp"], "did you mean 'mup'"),
+    "data set": (["run", "--dataset", "digit"], "did you mean 'digits'"),
     "device": (["run", "--device", "tpu"], "unknown device 'tpu'"),
     "no file": (["run", "--parametrization", "nowhere.toml"], "no such parametrization file"),
     "zero width": (["run", "--widths", "0,64,128"], "a width is a whole number from 1, got 0"),

@@ -69,6 +69,7 @@ def run(
     ] = None,
     widths: Annotated[str, typer.Option(help="Widths instead of the profile's, such as 64,128,256.")] = "",
     seeds: Annotated[int | None, typer.Option(help="Seeds at every width instead of the profile's.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist or gaussian, instead of digits.")] = None,
     out: Out = Path("results"),
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default, one on CUDA.")] = None,
     planted: Annotated[bool, typer.Option("--planted", help="Plant the faults; none may be supported.")] = False,
@@ -90,6 +91,7 @@ def run(
             parametrizations=parametrization or (),
             widths=_numbers(widths),
             seeds=seeds,
+            dataset=dataset,
             planted=planted,
         )
         jobs = plan(selection)
@@ -105,8 +107,8 @@ def run(
                 print(f"note: {note}", file=sys.stderr)
         failed = [failure for execution in executions for failure in execution.failed]
         if failed:
-            lines = [f"  {point.experiment} {point.parametrization} {point.width}: {why}" for point, why in failed]
-            raise ValueError("\n".join([f"{len(failed)} runs failed, the others are kept:", *lines]))
+            reasons = "\n".join(f"  {why}" for why in dict.fromkeys(why for _, why in failed))
+            raise ValueError(f"{len(failed)} runs failed, the others are kept:\n{reasons}")
         _conclude(jobs, selection, out, as_json=as_json)
 
 
@@ -169,7 +171,12 @@ def compare(
 
 
 def _summary_in(path: Path) -> Path:
-    return path / "summary.json" if path.is_dir() else path
+    """Return the summary that a path means: a file, a report's directory, or the last run under an ``--out``."""
+    if not path.is_dir() or (path / "summary.json").exists():
+        return path if not path.is_dir() else path / "summary.json"
+    from tpbench.pipeline import folder
+
+    return folder(_last(path, None)[1], path) / "summary.json"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Config, Fault, Poi
 from tpbench.bench.sweep import Selection, configurations, points
 from tpbench.claims import CLAIMS, claim, code_version
 from tpbench.claims.config import fit_depth
+from tpbench.data import DATASETS
 from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, named, read_table
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ def select(
     parametrizations: Sequence[str] = (),
     widths: Sequence[int] = (),
     seeds: int | None = None,
+    dataset: str | None = None,
     planted: bool = False,
 ) -> Selection:
-    """Return a checked selection; ``ValueError`` names an unknown claim, profile, parametrization, or bad file.
+    """Return a checked selection; ``ValueError`` names an unknown word or a bad file.
 
     ``parametrizations`` are names or TOML files; no claims means all of them.
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}{did_you_mean(profile, dict.fromkeys(PROFILES))}")
+    if dataset is not None and dataset not in DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}{did_you_mean(dataset, DATASETS)}")
     tables = [_table(word) for word in parametrizations]
     return Selection(
         claims=tuple(dict.fromkeys(claim(name).name for name in claims)) or tuple(CLAIMS),
@@ -54,6 +58,7 @@ def select(
         tables={table["name"]: table for table in tables},
         widths=tuple(widths),
         seeds=seeds,
+        dataset=dataset,
         planted=planted,
     )
 

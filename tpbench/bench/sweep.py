@@ -25,6 +25,7 @@ class Selection:
     tables: Mapping[str, Config] = field(default_factory=dict)
     widths: tuple[int, ...] = ()
     seeds: int | None = None
+    dataset: str | None = None
     planted: bool = False
 
     def as_config(self) -> dict[str, Any]:
@@ -36,6 +37,7 @@ class Selection:
             "tables": dict(self.tables),
             "widths": list(self.widths),
             "seeds": self.seeds,
+            "dataset": self.dataset,
             "planted": self.planted,
         }
 
@@ -50,6 +52,7 @@ class Selection:
                 tables=config["tables"],
                 widths=tuple(config["widths"]),
                 seeds=config["seeds"],
+                dataset=config["dataset"],
                 planted=config["planted"],
             )
         except (KeyError, TypeError) as error:
@@ -57,7 +60,7 @@ class Selection:
 
 
 def chosen_sweep(claim: Claim, selection: Selection) -> Sweep:
-    """Return the claim's sweep at the profile, with the selection's widths, seeds and parametrizations.
+    """Return the claim's sweep at the profile, with the selection's widths, seeds, parametrizations and data set.
 
     A width that the sweep does not have gets the seeds of the nearest one that it has (by ratio). Raises
     ``ValueError`` for fewer than three widths, a width below 1, or fewer than two seeds.
@@ -72,9 +75,13 @@ def chosen_sweep(claim: Claim, selection: Selection) -> Sweep:
         parametrizations=tuple(selection.tables) or base.parametrizations,
         widths=widths,
         seeds=seeds,
-        config={**base.config, "device": selection.device},
+        config={**base.config, "device": selection.device, **_dataset(selection)},
         block=base.block,
     )
+
+
+def _dataset(selection: Selection) -> Config:
+    return {} if selection.dataset is None else {"dataset": selection.dataset}
 
 
 def check_sizes(widths: Sequence[int], seeds: int | None) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 
 from tpbench.data import digits, fashion_mnist, synthetic
 from tpbench.data.dataset import Dataset, regression_targets, select
-from tpbench.data.synthetic import gaussian, linear_teacher
+from tpbench.data.synthetic import gaussian
 
-__all__ = ["DATASETS", "Dataset", "gaussian", "linear_teacher", "load", "regression_targets", "select"]
+__all__ = ["DATASETS", "Dataset", "gaussian", "load", "regression_targets", "select"]
 
 DATASETS: Mapping[str, Callable[[], Dataset]] = {
     "digits": digits.load,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,11 +62,17 @@ class Setup:
         return Task(inputs, self.targets, offset)
 
     def parts(self) -> Iterator[tuple[int, ...]]:
-        """Split the seeds into ensembles of at most ``WEIGHTS_AT_ONCE`` weights."""
+        """Split the seeds into ensembles of about ``WEIGHTS_AT_ONCE`` weights, at most twice as many.
+
+        Whether a seed is trained alone depends on the width and not on the number of seeds: a batched product of
+        one matrix is rounded differently from the same product among others.
+        """
         weights = sum(int(np.prod(self.mlp.fan(layer))) for layer in self.mlp.layers)
         size = max(1, WEIGHTS_AT_ONCE // weights)
-        for start in range(0, len(self.seeds), size):
-            yield self.seeds[start : start + size]
+        count = max(1, len(self.seeds) // size)
+        edges = [len(self.seeds) * part // count for part in range(count + 1)]
+        for start, end in itertools.pairwise(edges):
+            yield self.seeds[start:end]
 
 
 def setup(point: Point) -> Setup:
