@@ -43,27 +43,26 @@ def points(axes: Axes, curve: Curve, look: Look, label: str, hollow: bool = Fals
 def slopes(axes: Axes, estimate: Estimate, curve: Curve, look: Look) -> None:
     """Draw the fitted power law with its interval, the predicted one and the rival's.
 
-    The fit runs over the estimate's widths through the geometric centre of the points measured there; the
-    predicted and the rival slope run through the widest point, where theory should hold best (among those,
-    if any, whose interval excludes zero).
+    All run through the widest point, where theory should hold best (among those, if any, whose interval excludes
+    zero): an exponent belongs to infinite width, and a fit that carries a finite-width correction bends away from
+    its power law at narrow widths, as the points do. The fit is drawn over the estimate's widths.
     """
     if not len(curve.widths):
         return
+    clear = np.flatnonzero(~(curve.low <= 0))  # noise could move a line through the other points anywhere
+    last = clear[-1] if len(clear) else len(curve.widths) - 1
+    x, y = curve.widths[last], curve.values[last]
     fitted = curve.within(estimate.widths)
     if len(fitted.widths) and np.isfinite(estimate.value):
-        x, y = np.exp2(np.log2(fitted.widths).mean()), np.exp2(np.log2(fitted.values).mean())
         span = np.geomspace(fitted.widths.min(), fitted.widths.max(), 33)
         axes.plot(span, y * (span / x) ** estimate.value, color=look.colour, lw=1.4, label=FIT)
         edges = [y * (span / x) ** slope for slope in (estimate.low, estimate.high)]
         if np.isfinite(edges).all():
             axes.fill_between(span, *edges, color=look.colour, alpha=0.2, lw=0)
-    clear = np.flatnonzero(~(curve.low <= 0))  # noise could move a line through the other points anywhere
-    last = clear[-1] if len(clear) else len(curve.widths) - 1
-    span = np.array([curve.widths.min(), curve.widths.max()])
-    ratio, y = span / curve.widths[last], curve.values[last]
+    ends = np.array([curve.widths.min(), curve.widths.max()])
     predicted = estimate.prediction
-    axes.plot(span, y * ratio**predicted.predicted, "--", color=look.ink, lw=1.2, label=THEORY)
-    axes.plot(span, y * ratio**predicted.rival, ":", color=look.colour, lw=1, alpha=0.6, label=RIVAL)
+    axes.plot(ends, y * (ends / x) ** predicted.predicted, "--", color=look.ink, lw=1.2, label=THEORY)
+    axes.plot(ends, y * (ends / x) ** predicted.rival, ":", color=look.colour, lw=1, alpha=0.6, label=RIVAL)
 
 
 def log_axes(axes: Axes, curves: Sequence[Curve], size: str) -> None:
