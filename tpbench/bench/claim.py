@@ -142,7 +142,8 @@ class Estimate:
 
     ``error`` is the standard error, ``freedom`` the degrees of freedom of its t distribution, ``widths`` the
     widths that entered, ``note`` what the reader must know (diverged widths, no correction term). A value of
-    NaN means that nothing could be estimated, and ``note`` says why.
+    NaN means that nothing could be estimated, and ``note`` says why. ``diverged`` are the widths left out because a
+    value there was not finite; what blows up at some width is never supported by the widths at which it did not.
     """
 
     prediction: Prediction
@@ -153,6 +154,7 @@ class Estimate:
     high: float
     widths: tuple[int, ...]
     note: str = ""
+    diverged: tuple[int, ...] = ()
 
 
 class Verdict(StrEnum):

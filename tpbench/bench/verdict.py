@@ -3,7 +3,8 @@
 *Supported*: the whole 95% interval lies within the tolerance of the prediction and excludes the rival (two one-sided
 tests, so a false support has probability at most 2.5% a row; a claim is supported only when all its rows are, which
 needs no correction). *Refuted*: the interval is disjoint from the tolerance band, at a level of 1e-3 for the
-whole claim after Holm's correction. Anything else is *inconclusive*.
+whole claim after Holm's correction. Anything else is *inconclusive*. A row that leaves out diverged widths is
+never supported: what it says of all large widths failed at one of them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _verdict(estimate: Estimate, alarm: bool) -> Verdict:
     low, high = band(estimate)
     if alarm and (estimate.high < low or estimate.low > high):
         return Verdict.REFUTED
-    agrees = low <= estimate.low and estimate.high <= high
+    agrees = low <= estimate.low and estimate.high <= high and not estimate.diverged
     return Verdict.SUPPORTED if agrees and _rival_rejected(estimate) else Verdict.INCONCLUSIVE
 
 
