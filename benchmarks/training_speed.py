@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 import torch
 from torch_loop import Loop, Ours, check_same, training
 
-from tpbench.claims.experiments.setup import WEIGHTS_AT_ONCE
 from tpbench.networks.cost import matmul_rate, step_operations
 
 TARGETS: Mapping[int, float] = {64: 5.0, 128: 3.0, 256: 1.5, 512: 1.2, 1024: 1.2}
@@ -110,7 +109,6 @@ def machine() -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "weights_at_once": WEIGHTS_AT_ONCE,
     }
 
 

@@ -13,10 +13,12 @@ from tpbench.bench.sweep import Selection
 from tpbench.claims import CLAIMS
 from tpbench.claims.experiments import EXPERIMENTS, TIMED, run
 from tpbench.claims.experiments.cost import WASTE
+from tpbench.claims.experiments.setup import setup
 from tpbench.networks.cost import peak_bytes
 from tpbench.parametrization import PARAMETRIZATIONS
 from tpbench.pipeline import Job, judge_job, plan
 
+MUP = PARAMETRIZATIONS["mup"].as_config()
 SMALL = {"widths": (32, 64, 128, 256, 512), "seeds": 48}
 TRAINED = [claim for claim in CLAIMS.values() if claim.experiment not in TIMED]
 FAULTS = [(claim, fault.name) for claim in TRAINED for fault in claim.faults]
@@ -132,3 +134,27 @@ def test_relu_kernel_movement_is_measured() -> None:
     found = estimate(prediction, rows)
     assert found.low > -0.95, "not the 1/n of smooth activations"
     assert found.low <= -0.75 <= found.high
+
+
+def test_parts_hold_every_seed_once_and_none_or_all_are_alone() -> None:
+    """A batched product of one matrix is rounded differently, so a seed is alone or not by its width alone."""
+    for width in (16, 512, 1024, 2048):
+        alone = set()
+        for seeds in (2, 3, 4, 5, 17, 64):
+            [job] = plan(
+                Selection(("zero-output",), "smoke", "cpu", tables={"mup": MUP}, widths=(width, 1, 2), seeds=seeds)
+            )
+            [point] = [point for point in job.points if point.width == width]
+            parts = list(setup(point).parts())
+            assert sum(parts, ()) == point.seeds
+            alone |= {len(part) == 1 for part in parts}
+        assert len(alone) == 1
+
+
+def test_one_hidden_layer_tables_run_every_claim_that_takes_them() -> None:
+    tables = {"mean-field": PARAMETRIZATIONS["mean-field"].as_config()}
+    for name, claim in CLAIMS.items():
+        [job] = plan(Selection((name,), "smoke", "cpu", tables=tables, widths=(8, 16, 32), seeds=2))
+        assert bool(job.points) != bool(job.note), claim.name
+        for point in job.points:
+            assert list(run(point)), claim.name

@@ -72,4 +72,7 @@ def sweep(parametrizations: tuple[str, ...], sizes: Mapping[int, int], settings:
 
 def fit_depth(c: Config) -> Config:
     """Return the configuration with one hidden layer where its table knows no more."""
-    return c if "hidden" in c["parametrization"] else {**c, "depth": 1}
+    if "hidden" in c["parametrization"]:
+        return c
+    shares = {key: [*c[key][:1], *c[key][-1:]] for key in ("shares", "rival_shares") if key in c}
+    return {**c, "depth": 1, **shares}

@@ -21,8 +21,8 @@ from tpbench.networks.train import Sgd, Task, batches
 from tpbench.parametrization import Parametrization
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
-WEIGHTS_AT_ONCE = 2**22
-"""The most weights that are trained at once: a larger ensemble is trained in parts that stay near the cache."""
+WEIGHTS_AT_ONCE: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**27, "meta": 2**22}
+"""Device -> about how many weights are trained at once. On a CPU more do not train faster, and stay off the cache."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Setup:
         return Task(inputs, self.targets, offset)
 
     def parts(self) -> Iterator[tuple[int, ...]]:
-        """Split the seeds into ensembles of about ``WEIGHTS_AT_ONCE`` weights, at most twice as many.
+        """Split the seeds into ensembles of about ``WEIGHTS_AT_ONCE`` weights, less than twice as many.
 
         Whether a seed is trained alone depends on the width and not on the number of seeds: a batched product of
         one matrix is rounded differently from the same product among others.
         """
         weights = sum(int(np.prod(self.mlp.fan(layer))) for layer in self.mlp.layers)
-        size = max(1, WEIGHTS_AT_ONCE // weights)
+        size = max(1, WEIGHTS_AT_ONCE[self.device.type] // weights)
         count = max(1, len(self.seeds) // size)
         edges = [len(self.seeds) * part // count for part in range(count + 1)]
         for start, end in itertools.pairwise(edges):
