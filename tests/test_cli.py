@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tpbench.bench.summary import read_summary
 from tpbench.cli import app
+from tpbench.data import _load as data_cache
 from tpbench.parametrization import PARAMETRIZATIONS
 
 TINY = ["--widths", "16,32,64", "--seeds", "8", "--workers", "1"]
@@ -222,6 +223,49 @@ def test_table_with_a_missing_layer(tpbench: Run, tmp_path: Path) -> None:
     done = tpbench("run", "zero-output", "--parametrization", table, "--out", tmp_path)
     assert done.exit_code == 2
     assert "'output' is missing" in done.stderr
+
+
+def test_tables_of_one_name_and_false_names(tpbench: Run, tmp_path: Path) -> None:
+    table = tmp_path / "mine.toml"
+    ntp = "".join(
+        f"[{role}]\n" + "".join(f'{k} = "{v}"\n' for k, v in PARAMETRIZATIONS["ntp"].as_config()[role].items())
+        for role in ("input", "hidden", "output")
+    )
+    for name, says in (("mup", "belongs to another table"), ("my $x^$", "letters, digits")):
+        table.write_text(f'name = "{name}"\n{ntp}')
+        done = tpbench("run", "zero-output", "--parametrization", table, "--out", tmp_path)
+        assert done.exit_code == 2
+        assert says in done.stderr
+    table.write_text(f'name = "mine"\n{ntp}')
+    done = tpbench("run", "--parametrization", table, "--parametrization", table, "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "one name" in done.stderr
+
+
+def test_a_run_of_nothing_leaves_the_last_one_alone(tpbench: Run, tmp_path: Path) -> None:
+    tpbench("run", "zero-output", *TINY, "--out", tmp_path)
+    before = (tmp_path / "last-run.json").read_bytes()
+    done = tpbench("run", "sp-blowup", "--parametrization", "mup", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "nothing to run" in done.stderr
+    assert (tmp_path / "last-run.json").read_bytes() == before
+
+
+def test_judge_wants_a_directory(tpbench: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = tpbench("judge", "--out", tmp_path / "file")
+    assert done.exit_code == 2
+    assert "cannot be read" in done.stderr
+
+
+def test_missing_data_are_told_before_training(tpbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TPBENCH_FASHION_MNIST", str(tmp_path / "nowhere"))
+    data_cache.cache_clear()
+    done = tpbench("run", "zero-output", *TINY, "--dataset", "fashion-mnist", "--out", tmp_path)
+    data_cache.cache_clear()
+    assert done.exit_code == 2
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_unwritable_results(tpbench: Run, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def run(
         begun = time.monotonic()
         with progress_bars() as bars:
             executions = compute(jobs, out, workers=processes, force=force, progress=bars)
-        _save_session(out, selection, time.monotonic() - begun)
+        seconds = time.monotonic() - begun
         for execution in executions:
             for note in execution.notes:
                 print(f"note: {note}", file=sys.stderr)
@@ -109,6 +109,7 @@ def run(
         if failed:
             reasons = "\n".join(f"  {why}" for why in dict.fromkeys(why for _, why in failed))
             raise ValueError(f"{len(failed)} runs failed, the others are kept:\n{reasons}")
+        _save_session(out, selection, seconds)
         _conclude(jobs, selection, out, as_json=as_json)
 
 
@@ -242,6 +243,8 @@ def _last(out: Path, claims: list[str] | None) -> tuple[list[Job], Selection, fl
         selection, seconds = Selection.from_config(session["selection"]), float(session["wall_seconds"])
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there has been no run here; start with `tpbench run --out {out}`") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}; give --out the directory of a run") from error
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); run `tpbench run --out {out}` again") from error
     wanted = {claim(name).name for name in claims or ()}
@@ -287,11 +290,17 @@ def _print_verdicts(judgement: Judgement) -> None:
 
 
 def _status(results: tuple[ClaimResult, ...], selection: Selection) -> int:
-    """Return 3 when a claim is refuted, or when a planted fault is supported."""
-    from tpbench.bench.claim import Verdict
+    """Return 3 when a claim is refuted, or when a planted fault is supported under some parametrization."""
+    from tpbench.bench.claim import ClaimResult, Verdict
 
-    alarm = Verdict.SUPPORTED if selection.planted else Verdict.REFUTED
-    return REFUTED if any(result.verdict is alarm for result in results) else 0
+    if not selection.planted:
+        return REFUTED if any(result.verdict is Verdict.REFUTED for result in results) else 0
+    parts = [
+        ClaimResult(result.claim, result.of(row.estimate.prediction.parametrization))
+        for result in results
+        for row in result.judged
+    ]
+    return REFUTED if any(part.verdict is Verdict.SUPPORTED for part in parts) else 0
 
 
 if __name__ == "__main__":

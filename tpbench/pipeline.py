@@ -11,7 +11,7 @@ from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Config, Fault, Poi
 from tpbench.bench.sweep import Selection, configurations, points
 from tpbench.claims import CLAIMS, claim, code_version
 from tpbench.claims.config import fit_depth
-from tpbench.data import DATASETS
+from tpbench.data import DATASETS, load
 from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, named, read_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,12 @@ def select(
         raise ValueError(f"unknown profile {profile!r}{did_you_mean(profile, dict.fromkeys(PROFILES))}")
     if dataset is not None and dataset not in DATASETS:
         raise ValueError(f"unknown data set {dataset!r}{did_you_mean(dataset, DATASETS)}")
+    if dataset is not None:
+        _check_data(dataset)
     tables = [_table(word) for word in parametrizations]
+    names = [table["name"] for table in tables]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two parametrizations have one name ({', '.join(names)}): give each a name of its own")
     return Selection(
         claims=tuple(dict.fromkeys(claim(name).name for name in claims)) or tuple(CLAIMS),
         profile=profile,
@@ -63,9 +68,22 @@ def select(
     )
 
 
+def _check_data(name: str) -> None:
+    """Load a data set before anything is trained on it; ``ValueError`` when its files are missing or damaged."""
+    try:
+        load(name)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
 def _table(word: str) -> dict[str, Any]:
-    is_file = word.endswith(".toml") or "/" in word
-    return (read_table(Path(word)) if is_file else named(word)).as_config()
+    if not (word.endswith(".toml") or "/" in word):
+        return named(word).as_config()
+    table = read_table(Path(word))
+    known = PARAMETRIZATIONS.get(table.name)
+    if known is not None and replace(table, source=known.source) != known:
+        raise ValueError(f"{word}: the name {table.name!r} belongs to another table; give this one a name of its own")
+    return table.as_config()
 
 
 def plan(selection: Selection) -> list[Job]:
@@ -79,9 +97,13 @@ def plan(selection: Selection) -> list[Job]:
         known = {table: config for table, config in wanted.items() if table in predicted}
         note = "; ".join(f"does not apply to {table}: {why}" for table, why in refusals.items())
         for fault in chosen.faults if selection.planted else (None,):
-            runs = tuple(points(chosen, selection, known, code=code_version(), fault=fault))
-            flat = tuple(prediction for group in predicted.values() for prediction in group)
+            spared = fault.spares if fault else ()
+            hit = {table: config for table, config in known.items() if table not in spared}
+            runs = tuple(points(chosen, selection, hit, code=code_version(), fault=fault))
+            flat = tuple(prediction for table in hit for prediction in predicted[table])
             jobs.append(Job(_with_fault(chosen, fault), runs, flat, note))
+    if not any(job.points for job in jobs):
+        raise ValueError("; ".join(["there is nothing to run", *(f"{job.claim.name} {job.note}" for job in jobs)]))
     return jobs
 
 
@@ -189,12 +211,16 @@ def origin_of(jobs: Sequence[Job], out: Path, wall_seconds: float) -> dict[str, 
 
     wanted = {point.digest: point for job in jobs for point in job.points}.values()
     headers = [read_header(path_of(out / "runs", point))["provenance"] for point in wanted]
-    if not headers:
-        raise ValueError("no claim applies to these parametrizations: there is nothing to judge")
     first = min(headers, key=lambda header: str(header["started"]))
-    commits = sorted({str(header["commit"]) + ("+changes" if header["dirty"] else "") for header in headers})
+    commits = sorted({_commit(header) for header in headers})
     seeds = max(seed for point in wanted for seed in point.seeds)
     return {**first, "commit": ", ".join(commits), "seeds": f"0 to {seeds}", "wall_seconds": wall_seconds}
+
+
+def _commit(header: Mapping[str, Any]) -> str:
+    if header["commit"] is None:
+        return f"none (installed version {header['tpbench']})"
+    return str(header["commit"]) + ("+changes" if header["dirty"] else "")
 
 
 @dataclass(frozen=True)

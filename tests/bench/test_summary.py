@@ -43,7 +43,9 @@ SUMMARY = summarise(RESULTS, "nightly", [COST], {"commit": "abc"})
 def test_it_has_one_record_a_claim_an_estimate_and_a_cost() -> None:
     kinds = [record["record"] for record in SUMMARY]
     assert kinds == ["summary", "claim", "estimate", "estimate", "claim", "estimate", "cost"]
-    assert SUMMARY[0] == {"record": "summary", "format": 1, "profile": "nightly", "provenance": {"commit": "abc"}}
+    head = {"record": "summary", "format": 1, "profile": "nightly", "provenance": {"commit": "abc"}}
+    assert SUMMARY[0] == head | {"claim": None, "verdict": None, "overall": False}
+    assert all({"claim", "verdict", "overall"} <= set(record) for record in SUMMARY)
     claims = list(records(SUMMARY, "claim"))
     assert [(claim["claim"], claim["verdict"], claim["overall"]) for claim in claims] == [
         (result.claim, result.verdict, True) for result in RESULTS

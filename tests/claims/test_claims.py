@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +18,7 @@ from tpbench.claims.experiments import EXPERIMENTS, TIMED, run
 from tpbench.claims.experiments.cost import WASTE
 from tpbench.claims.experiments.setup import setup
 from tpbench.networks.cost import peak_bytes
-from tpbench.parametrization import PARAMETRIZATIONS
+from tpbench.parametrization import PARAMETRIZATIONS, Exponents, kernel_content
 from tpbench.pipeline import Job, judge_job, plan
 
 MUP = PARAMETRIZATIONS["mup"].as_config()
@@ -99,8 +102,9 @@ def test_planted_cost_really_multiplies() -> None:
 
 def test_user_table_is_judged_or_refused_with_a_reason() -> None:
     unstable = PARAMETRIZATIONS["sp"].as_config()
-    [job] = plan(Selection(("coordinate-size",), "smoke", "cpu", tables={"sp": unstable}))
+    job, other = plan(Selection(("coordinate-size", "sp-blowup"), "smoke", "cpu", tables={"sp": unstable}))
     assert job.points == ()
+    assert other.points
     assert "sp" in job.note
     assert "blow" in job.note
     result = judge_job(job, None)
@@ -154,7 +158,25 @@ def test_parts_hold_every_seed_once_and_none_or_all_are_alone() -> None:
 def test_one_hidden_layer_tables_run_every_claim_that_takes_them() -> None:
     tables = {"mean-field": PARAMETRIZATIONS["mean-field"].as_config()}
     for name, claim in CLAIMS.items():
-        [job] = plan(Selection((name,), "smoke", "cpu", tables=tables, widths=(8, 16, 32), seeds=2))
+        job, _ = plan(Selection((name, "zero-output"), "smoke", "cpu", tables=tables, widths=(8, 16, 32), seeds=2))
         assert bool(job.points) != bool(job.note), claim.name
         for point in job.points:
             assert list(run(point)), claim.name
+
+
+def test_tables_between_ntp_and_mup_are_refused_by_the_kernel_claims() -> None:
+    """Yaida's family (s = 1/2): the NTK's terms are all there, but features move by n^(-1/4) and rates differ."""
+    half, quarter = Fraction(1, 2), Fraction(1, 4)
+    ntp = PARAMETRIZATIONS["ntp"]
+    table = replace(
+        ntp,
+        name="between",
+        input=replace(ntp.input, c=-half),
+        hidden=Exponents(Fraction(0), half, half),
+        output=Exponents(Fraction(0), half + quarter, Fraction(1)),
+    )
+    assert set(kernel_content(table, 2)) == {0}
+    for name in ("ntk-frozen", "ntk-dynamics"):
+        job, _ = plan(Selection((name, "zero-output"), "smoke", "cpu", tables={"between": table.as_config()}))
+        assert job.points == ()
+        assert "n^(-1/4)" in job.note

@@ -208,11 +208,15 @@ def _distance(row: Judged) -> float:
 
 @dataclass(frozen=True)
 class Fault:
-    """A deliberate error: changes to the configuration of the runs, made behind the back of the prediction."""
+    """A deliberate error: changes to the configuration of the runs, made behind the back of the prediction.
+
+    ``spares`` names parametrizations of which the claim says nothing that the error could falsify.
+    """
 
     name: str
     description: str
     changes: Callable[[Config], Config]
+    spares: tuple[str, ...] = ()
 
 
 class Figure(StrEnum):

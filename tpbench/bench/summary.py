@@ -73,6 +73,10 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 """The fields whose words are few, and which they are."""
 
 
+NO_VERDICT: Mapping[str, Any] = {"claim": None, "verdict": None, "overall": False}
+"""What head and costs say where estimates and claims have a verdict, so that every record has the same keys to ask."""
+
+
 class SummaryError(ValueError):
     """A file or a list is not a summary; the message says why and what to do."""
 
@@ -88,7 +92,13 @@ def summarise(
     A cost has the fields ``FIELDS["cost"]`` and may have more (``experiment``, say). Raises ``ValueError`` when
     it lacks one.
     """
-    head = {"record": "summary", "format": FORMAT, "profile": profile, "provenance": dict(provenance or {})}
+    head = {
+        "record": "summary",
+        **NO_VERDICT,
+        "format": FORMAT,
+        "profile": profile,
+        "provenance": dict(provenance or {}),
+    }
     claims = [record for result in results for record in _claim(result)]
     return [head, *claims, *map(_cost, costs)]
 
@@ -192,7 +202,7 @@ def _cost(cost: Mapping[str, Any]) -> Record:
     if absent:
         raise ValueError(f"a cost lacks {', '.join(absent)}; it has {', '.join(map(str, cost)) or 'nothing'}")
     numbers = {name: encode(cost[name]) for name in NUMBERS["cost"]}
-    return {"record": "cost", **cost, "width": operator.index(cost["width"]), **numbers}
+    return {"record": "cost", **NO_VERDICT, **cost, "width": operator.index(cost["width"]), **numbers}
 
 
 def _check(summary: object, origin: str) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +120,9 @@ def points(
     for name, config in configurations.items():
         planted = config if fault is None else fault.changes(config)
         for width, seeds in zip(sweep.widths, sweep.seeds, strict=True):
-            for start in range(0, seeds, sweep.block):
-                block = tuple(range(start, min(start + sweep.block, seeds)))
+            count = -(-seeds // sweep.block)
+            edges = [seeds * part // count for part in range(count + 1)]
+            for start, end in itertools.pairwise(edges):
+                block = tuple(range(start, end))
                 found.append(Point(claim.experiment, name, width, block, planted, code))
     return found

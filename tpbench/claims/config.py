@@ -5,12 +5,11 @@ A configuration spells out every key of ``DEFAULTS``, so that a run's file says 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpbench.bench.claim import Config, Sweep
-from tpbench.parametrization import Parametrization, Role, from_config
+from tpbench.parametrization import Parametrization, Role, did_you_mean, from_config
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": "digits",
@@ -44,9 +43,7 @@ def config(**changes: Any) -> dict[str, Any]:
     known = [*DEFAULTS, *EXPERIMENT_KEYS]
     for key in changes:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown configuration key {key!r}{hint}")
+            raise ValueError(f"unknown configuration key {key!r}{did_you_mean(key, dict.fromkeys(known))}")
     return {**DEFAULTS, **changes}
 
 

@@ -1,7 +1,7 @@
 """Coordinates keep their size at every width, at the start and in training.
 
 ``h^l`` and ``x^l`` have coordinates of size Θ(1): exponent 0 for every stable parametrization, at initialisation
-and after every O(1) number of steps (arXiv:2011.14522, definition 3.2 and theorem 3.3). The natural mistake is a
+and after every O(1) number of steps (arXiv:2011.14522, section 3). The natural mistake is a
 forgotten 1/sqrt(n), after which sizes grow like n^(1/2).
 
 The centred output f - f_0 is trained: its residual at the start is the same for every seed, so the noise of f_0
@@ -27,6 +27,11 @@ def stable_table(c: Config) -> Parametrization:
     if broken:
         raise ValueError(f"{table.name!r} is not stable at depth {c['depth']}: {'; '.join(broken)}")
     return table
+
+
+def opposite(power: float) -> float:
+    """Return the rival of an exponent that is at most 0: standing still for what moves, and the reverse."""
+    return 0.0 if power <= -0.2 else power - 0.5
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
@@ -57,7 +62,7 @@ def forget_root(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="coordinate-size",
     statement="Pre-activations and activations keep coordinates of size Θ(1) at every width, before and in training.",
-    source="Yang & Hu 2021, arXiv:2011.14522, definition 3.2 and theorem 3.3",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="They grow like n^(1/2), as when a 1/sqrt(n) is forgotten.",
     experiment="training",
     sweeps={

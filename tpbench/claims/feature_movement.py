@@ -1,10 +1,10 @@
 """Features move under muP and stand still in the kernel regime.
 
 With g the exponent of the backward signal and ``r_l = g + c_l + 2 a_l - 1 + [l = 1]``, a layer's own update moves
-its pre-activation by ``ΔW^l x ~ n^(-r_l)`` and ``Δh^l, Δx^l ~ n^(-min_{m <= l} r_m)`` (arXiv:2011.14522, section 3
-and theorem 3.8, in the notation of ``tpbench.parametrization.predict``): 0 under muP, -1/2 under NTP; SP with rate
-eta/n moves its first layer by n^(-3/2) and the others by n^(-1/2). ``W_0 Δx`` and ``ΔW x`` are measured apart, since a
-sum mixes exponents.
+its pre-activation by ``ΔW^l x ~ n^(-r_l)`` and ``Δh^l, Δx^l ~ n^(-min_{m <= l} r_m)`` (arXiv:2011.14522, section 3,
+in the notation of ``tpbench.parametrization.predict``): 0 under muP, -1/2 under NTP; SP with rate eta/n moves its
+first layer by n^(-3/2) and the others by n^(-1/2). ``W_0 Δx`` and ``ΔW x`` are measured apart, since a sum mixes
+exponents.
 
 The rival of a moving layer is one that stands still like n^(-1/2); that of a still one is Θ(1) movement.
 """
@@ -16,7 +16,7 @@ from fractions import Fraction
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
 from tpbench.claims.config import replacing_table, scaled_roles
 from tpbench.claims.coordinate_size import CLAIM as COORDINATE_SIZE
-from tpbench.claims.coordinate_size import stable_table
+from tpbench.claims.coordinate_size import opposite, stable_table
 from tpbench.parametrization import Parametrization, exponent
 
 HIDDEN = ("preactivation-change", "activation-change", "weight-update")
@@ -35,7 +35,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     for step in c["record"][1:]:
         for quantity, layer in measured_quantities(depth, step):
             power = float(exponent(table, quantity, depth=depth, layer=layer, first_step=step == 1))
-            rival = 0.0 if power < 0 else -0.5
+            rival = opposite(power)
             found.append(
                 Prediction(table.name, quantity, Kind.EXPONENT, power, rival, tolerance=0.1, layer=layer, step=step)
             )
@@ -52,7 +52,7 @@ def slow_down(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="feature-movement",
     statement="Features move by Θ(1) under muP, by n^(-1/2) or less in the kernel regime (NTP, SP with rate eta/n).",
-    source="Yang & Hu 2021, arXiv:2011.14522, theorem 3.8",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="Kernel-regime layers move by Θ(1), or muP's stand still like n^(-1/2).",
     experiment="training",
     sweeps=COORDINATE_SIZE.sweeps,

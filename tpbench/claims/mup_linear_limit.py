@@ -1,6 +1,6 @@
 """muP of a linear network with one hidden layer converges to its exact limit along the whole trajectory.
 
-The limit is a network of width d_in + d_out started at the identity blocks (arXiv:2011.14522, section 5; see
+The limit is a network of width d_in + d_out started at the identity blocks (arXiv:2011.14522; see
 ``tpbench.limits.mup``), here with minibatches, momentum and weight decay. The rival is kernel descent by the kernel at
 initialisation, as if muP too were a kernel machine; its first step is nearly right. Mean-field scaling is muP in
 another gauge and converges to the same limit.
@@ -53,8 +53,8 @@ def slow_down(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="mup-linear-limit",
     statement="A linear network with one hidden layer under muP follows its exact infinite-width limit.",
-    source="Yang & Hu 2021, arXiv:2011.14522, section 5",
-    rival="It follows gradient descent by its kernel at initialisation, as in the kernel regime.",
+    source="Yang & Hu 2021, arXiv:2011.14522, the limit of linear networks with one hidden layer",
+    rival="It follows gradient descent by its kernel at initialisation (without weight decay).",
     experiment="linear-mup-trajectory",
     sweeps={
         "smoke": sweep(TABLES, SMOKE, SETTINGS),

@@ -7,11 +7,13 @@ The error has spread n^(-1/2) and bias 1/n. The rival kernel lacks the first lay
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Prediction
 from tpbench.claims.config import sweep
 from tpbench.claims.coordinate_size import stable_table
 from tpbench.claims.trajectories import convergence
-from tpbench.parametrization import Regime, kernel_content, regime
+from tpbench.parametrization import Regime, kernel_content, least_movement, regime
 
 SETTINGS = {
     "activation": "tanh",
@@ -34,6 +36,10 @@ def kernel_shares(c: Config) -> list[int]:
     table = stable_table(c)
     if regime(table, c["depth"]) is not Regime.KERNEL:
         raise ValueError(f"{table.name!r} learns features or nothing at all, so its limit is no kernel")
+    if (movement := least_movement(table, c["depth"])) != Fraction(1, 2):
+        raise ValueError(
+            f"features of {table.name!r} move by n^(-{movement}), and the rates of this claim are those of n^(-1/2)"
+        )
     return [int(power == 0) for power in kernel_content(table, c["depth"])]
 
 

@@ -44,7 +44,7 @@ def divide_by_width(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="sp-blowup",
     statement="SP with a constant learning rate blows up: hidden updates grow like n^(1/2), the output's like n.",
-    source="Yang & Hu 2021, arXiv:2011.14522, section 3 and table 1",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="Nothing depends on the width (exponent 0).",
     experiment="training",
     sweeps={

@@ -1,7 +1,7 @@
 """SP with learning rate eta/n follows a kernel, and not the NTK: the first layer's term is missing.
 
 The kernel of a table is ``Σ_l n^(e_l) K_l`` with e_l from ``parametrization.kernel_content``; SP with eta/n has
-e = (-1, 0, …, 0): its first layer trains too slowly to count (derived there; arXiv:2011.14522, section 3.2 has the
+e = (-1, 0, …, 0): its first layer trains too slowly to count (derived there; arXiv:2011.14522, section 3 has the
 kernel regime of general tables). The rival is the full NTK, as
 "wide networks are NTK machines" would suggest.
 """
@@ -26,7 +26,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
 CLAIM = Claim(
     name="sp-kernel",
     statement="SP with learning rate eta/n follows a kernel without the first layer's term.",
-    source="derived in tpbench.parametrization.kernel_content from Yang & Hu 2021, arXiv:2011.14522, section 3.2",
+    source="derived in tpbench.parametrization.kernel_content from Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="It follows the full NTK.",
     experiment="kernel-trajectory",
     sweeps={

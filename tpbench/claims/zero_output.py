@@ -1,6 +1,6 @@
 """The initial output vanishes under muP and not under NTP or SP.
 
-``f_0 ~ n^(1/2 - (a + b))`` with the read-out's a and b (arXiv:2011.14522, section 3.1): n^(-1/2) under muP, where
+``f_0 ~ n^(1/2 - (a + b))`` with the read-out's a and b (arXiv:2011.14522, section 3): n^(-1/2) under muP, where
 the read-out is smaller than Gaussian-process scaling, Θ(1) under NTP and SP, where f_0 is a Gaussian process.
 """
 
@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
 from tpbench.claims.config import replacing_table, sweep, table_of
+from tpbench.claims.coordinate_size import opposite
 from tpbench.parametrization import Parametrization, Role, exponent
 
 TABLES = ("sp", "ntp", "mup", "mean-field")
@@ -19,7 +20,7 @@ SETTINGS = {"sigma_w": 2**0.5, "outputs": 10, "steps": 0, "record": [0]}
 def predict(c: Config) -> tuple[Prediction, ...]:
     table, depth = table_of(c), c["depth"]
     power = float(exponent(table, "output-initial", depth=depth))
-    rival = -0.5 if power == 0 else 0.0
+    rival = opposite(power)
     return (Prediction(table.name, "output", Kind.EXPONENT, power, rival, tolerance=0.1, layer=depth + 1, step=0),)
 
 
@@ -31,7 +32,7 @@ def enlarge(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="zero-output",
     statement="The output at initialisation vanishes like n^(-1/2) under muP, and stays Θ(1) under NTP and SP.",
-    source="Yang & Hu 2021, arXiv:2011.14522, section 3.1",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="The other way round: it vanishes under NTP and SP, or stays under muP.",
     experiment="training",
     sweeps={

@@ -3,7 +3,8 @@
 Write the finite network as ``f = (σ_w² sqrt(n0 / d_in)) (1/n) V U x`` with U (n, d_in) and Vᵀ (n, d_out) started at
 independent N(0, 1). SGD keeps ``U = U_0 A + V_0ᵀ B`` and ``Vᵀ = U_0 C + V_0ᵀ D``, and at n = ∞ the Gram matrix of
 (U_0, V_0ᵀ)/sqrt(n) is the identity, so the coefficients alone carry the dynamics: they are the weights of a network
-of width d_in + d_out started at the identity blocks (Yang & Hu 2021, arXiv:2011.14522, section 5 and appendix G).
+of width d_in + d_out started at the identity blocks (Yang & Hu 2021, arXiv:2011.14522, on linear networks with one
+hidden layer).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from tpbench.parametrization import did_you_mean
 
 aten = torch.ops.aten
 LEAK = 0.01
@@ -57,7 +58,5 @@ ACTIVATIONS: Mapping[str, Activation] = {
 def activation(name: str) -> Activation:
     """Return an activation by name; ``ValueError`` with the nearest name when there is none."""
     if name not in ACTIVATIONS:
-        near = difflib.get_close_matches(name, ACTIVATIONS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown activation {name!r}{hint} (known: {', '.join(ACTIVATIONS)})")
+        raise ValueError(f"unknown activation {name!r}{did_you_mean(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]

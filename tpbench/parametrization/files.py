@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
@@ -22,7 +23,7 @@ def _tables(*tables: Parametrization) -> dict[str, Parametrization]:
 PARAMETRIZATIONS: Mapping[str, Parametrization] = _tables(
     Parametrization(
         name="sp",
-        source="standard parametrization with constant learning rate; arXiv:2011.14522, table 1",
+        source="standard parametrization with constant learning rate; arXiv:2011.14522, section 3",
         input=_exponents("0", "0", "0"),
         hidden=_exponents("0", "1/2", "0"),
         output=_exponents("0", "1/2", "0"),
@@ -87,6 +88,8 @@ def from_config(config: Mapping[str, Any], where: str = "parametrization") -> Pa
     name, source = config["name"], config.get("source", where)
     if not isinstance(name, str) or not name.strip() or not isinstance(source, str):
         raise ValueError(f"{where}: name and source are words, got {name!r} and {source!r}")
+    if not re.fullmatch(r"[\w.+-]{1,40}", name):
+        raise ValueError(f"{where}: a name has letters, digits and . _ + - only, at most 40 of them; got {name!r}")
     return Parametrization(
         name=name,
         source=source,

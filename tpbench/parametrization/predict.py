@@ -12,7 +12,7 @@ HALF = Fraction(1, 2)
 
 
 class Regime(StrEnum):
-    """The dynamical dichotomy (arXiv:2011.14522, section 4), and its two ways out."""
+    """The dynamical dichotomy (arXiv:2011.14522, section 3), and its two ways out."""
 
     UNSTABLE = "unstable"
     TRIVIAL = "trivial"
@@ -148,7 +148,7 @@ def violations(p: Parametrization, depth: int) -> tuple[str, ...]:
 
 
 def regime(p: Parametrization, depth: int) -> Regime:
-    """Return the regime of a table (arXiv:2011.14522, theorem 3.4 and corollary 3.10, in our notation)."""
+    """Return the regime of a table (arXiv:2011.14522, section 3, in our notation)."""
     if violations(p, depth):
         return Regime.UNSTABLE
     r = least_movement(p, depth)
