@@ -30,10 +30,10 @@ lint: venv ## style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Waiting threads that spin would steal the cores they wait for.
+# On a busy machine set OMP_WAIT_POLICY=PASSIVE: waiting threads that spin steal the cores they wait for.
 bench: venv ## measure with pytest-benchmark, and print the training-speed table
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest benchmarks --benchmark-only
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python benchmarks/training_speed.py
 
 asv: venv ## measure this commit with asv and publish the pages
 	sh benchmarks/run_asv.sh

@@ -21,8 +21,8 @@ from tpbench.networks.train import Sgd, Task, batches
 from tpbench.parametrization import Parametrization
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
-WEIGHTS_AT_ONCE: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**27, "meta": 2**22}
-"""Device -> about how many weights are trained at once. On a CPU more do not train faster, and stay off the cache."""
+WEIGHTS_AT_ONCE: Mapping[str, int] = {"cpu": 2**24, "cuda": 2**27, "meta": 2**24}
+"""Device -> about how many weights are trained at once: enough matrices to share among threads, within memory."""
 
 
 @dataclass(frozen=True)
