@@ -75,9 +75,16 @@ def test_planted_fault_is_refuted(claim: Claim, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("power", "verdict"), [(1.8, Verdict.SUPPORTED), (2.0, Verdict.SUPPORTED), (3.0, Verdict.REFUTED)]
+    ("power", "memory", "verdict"),
+    [
+        (1.8, 2.0, Verdict.SUPPORTED),
+        (2.0, 2.0, Verdict.SUPPORTED),
+        (3.0, 2.0, Verdict.REFUTED),
+        (2.0, 1.0, Verdict.REFUTED),
+        (2.0, 3.0, Verdict.REFUTED),
+    ],
 )
-def test_cost_is_a_bound(power: float, verdict: Verdict) -> None:
+def test_time_is_a_bound_and_memory_an_equality(power: float, memory: float, verdict: Verdict) -> None:
     [job] = plan(Selection(("cost",), "smoke", "cpu"))
     rng = np.random.default_rng(0)
     rows = [
@@ -86,7 +93,7 @@ def test_cost_is_a_bound(power: float, verdict: Verdict) -> None:
         for seed in point.seeds
         for quantity, size in (
             ("step-seconds", 1e-9 * point.width**power * rng.uniform(1.0, 1.02)),
-            ("peak-bytes", 4.0 * point.width**2),
+            ("peak-bytes", 4.0 * point.width**memory),
         )
     ]
     frame = pd.DataFrame(rows, columns=["parametrization", "width", "seed", "quantity", "value"])

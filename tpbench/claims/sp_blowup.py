@@ -5,7 +5,7 @@ layer, the read-out's ``ΔW x`` and ``W_0 Δx`` grow like n (arXiv:2011.14522, s
 ``tpbench.parametrization.predict`` with g = 1/2, since the first step sees the initial read-out).
 
 Judged after one step, on pre-activations and weight updates: later the loss derivative itself blows up, and no
-power law is left. ``from_width`` is not needed, since every quantity is a difference that has no Θ(1) part.
+power law is left.
 """
 
 from __future__ import annotations
