@@ -111,7 +111,8 @@ class Prediction:
     ``tolerance`` is the half-width of the band around ``predicted`` inside which the whole confidence interval
     must lie; ``rival`` is the number that must be rejected as well. ``correction`` is the power p of the
     finite-width correction 1 + c n^(-p) that the fit allows where there are widths enough to carry it
-    (infinity gives up the narrowest width and corrects nothing else); ``from_width`` leaves narrower networks out of the fit.
+    (infinity gives up the narrowest width and corrects nothing else); ``from_width`` leaves narrower networks out of
+    the fit.
     """
 
     parametrization: str
