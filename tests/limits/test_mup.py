@@ -18,7 +18,7 @@ from tpbench.limits.mup import Coefficients, linear_mup_limit
 from tpbench.networks.mlp import Ensemble, Layer, Mlp, forward, initialise
 from tpbench.networks.train import Sgd, Task, batches, train
 from tpbench.parametrization import named
-from tpbench.weights.dense import DenseWeights
+from tpbench.weights.dense import DenseGaussian
 
 Agree = Callable[..., None]
 CPU = torch.device("cpu")
@@ -66,8 +66,8 @@ def as_network(base: int, sigma_w: float) -> Ensemble:
     identity = torch.eye(size, dtype=torch.float64, device=CPU)
     first, second = identity[:, :INPUTS].clone()[None], identity[:, INPUTS:].T.clone()[None]
     layers = (
-        Layer(DenseWeights(first), sigma_w**2 / INPUTS**0.5, 1 / base),
-        Layer(DenseWeights(second), base**0.5, 1 / base),
+        Layer(DenseGaussian(first), sigma_w**2 / INPUTS**0.5, 1 / base),
+        Layer(DenseGaussian(second), base**0.5, 1 / base),
     )
     return Ensemble(Mlp(INPUTS, OUTPUTS, size, 1, "identity"), layers, (0,))
 

@@ -100,8 +100,8 @@ def test_a_change_is_the_sum_of_its_two_parts_but_for_biases(normal: Normal, agr
     now = forward(ensemble, x)
     for number, layer in enumerate(ensemble.layers, start=1):
         update = layer.weights.update_matmul(now.input_of(number), scale=layer.multiplier)
-        change = now.input_of(number) - start.input_of(number)
-        passed = layer.weights.initial_matmul(change, scale=layer.multiplier)
+        before_and_after = now.input_of(number), start.input_of(number)
+        passed = layer.weights.initial_matmul_of_change(*before_and_after, scale=layer.multiplier)
         rest = now.preactivation(number) - start.preactivation(number) - update - passed
         if layer.bias is None:
             agree(rest, torch.zeros_like(rest), 1e-14, floor=1.0)

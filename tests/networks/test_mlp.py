@@ -17,7 +17,7 @@ from torch import Tensor
 from tpbench.networks.mlp import Ensemble, Layer, Mlp, backward, buffers, forward, initialise, parameters
 from tpbench.networks.train import Sgd, Task, batches, train
 from tpbench.parametrization import PARAMETRIZATIONS, Parametrization, Role, named
-from tpbench.weights.dense import DenseWeights
+from tpbench.weights.dense import DenseGaussian
 
 CPU = torch.device("cpu")
 INPUTS, OUTPUTS, EXAMPLES = 5, 3, 12
@@ -158,10 +158,10 @@ def test_ntp_is_one_network_at_every_base_width(agree: Agree) -> None:
 def permuted(ensemble: Ensemble, orders: Sequence[Tensor | None]) -> Ensemble:
     """Return a copy with the neurons of hidden layer l in the order ``orders[l]``; the ends stay (None)."""
 
-    def mix(weights: DenseWeights, rows: Tensor | None, columns: Tensor | None) -> DenseWeights:
+    def mix(weights: DenseGaussian, rows: Tensor | None, columns: Tensor | None) -> DenseGaussian:
         w = weights.current.clone()
         w = w if rows is None else w[:, rows]
-        return DenseWeights(w if columns is None else w[:, :, columns])
+        return DenseGaussian(w if columns is None else w[:, :, columns])
 
     layers: list[Layer] = []
     for number, layer in enumerate(ensemble.layers, start=1):

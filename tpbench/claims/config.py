@@ -31,6 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "centred": False,  # train f - f_0 instead of f
     "steps": 1,
     "record": [0, 1],  # the steps after which measurements are taken
+    "weights": "dense",  # or "lazy": the same networks, whose width × width matrices are never built
     "dtype": "float32",
     "device": "cpu",
 }
@@ -62,9 +63,32 @@ def scaled_roles(depth: int) -> tuple[Role, ...]:
     return (Role.INPUT,) if depth == 1 else (Role.INPUT, Role.HIDDEN)
 
 
-def sweep(parametrizations: tuple[str, ...], sizes: Mapping[int, int], settings: Mapping[str, Any]) -> Sweep:
-    """Return a sweep from a table width -> number of seeds."""
-    return Sweep(parametrizations, tuple(sizes), tuple(sizes.values()), config(**settings))
+def sweep(
+    parametrizations: tuple[str, ...],
+    sizes: Mapping[int, int],
+    settings: Mapping[str, Any],
+    *,
+    lazy: Mapping[int, int] | None = None,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Sweep:
+    """Return a sweep from tables width -> number of seeds, of dense networks and of lazy ones.
+
+    ``variants`` are changes of the settings by name; each is swept.
+    """
+    settled = config(**settings)
+    return Sweep(
+        parametrizations,
+        tuple(sizes),
+        tuple(sizes.values()),
+        settled,
+        lazy=lazy or {},
+        variants={name: _checked(changes) for name, changes in (variants or {"": {}}).items()},
+    )
+
+
+def _checked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    config(**changes)
+    return changes
 
 
 def fit_depth(c: Config) -> Config:

@@ -49,8 +49,9 @@ def movements(ensemble: Ensemble, start: Trace, now: Trace) -> Iterator[Measured
         update = layer.weights.update_matmul(now.input_of(number), scale=layer.multiplier)
         yield Measured("weight-update", number, rms(update))
         if number > 1:
-            difference = now.input_of(number) - start.input_of(number)
-            propagated = layer.weights.initial_matmul(difference, scale=layer.multiplier)
+            propagated = layer.weights.initial_matmul_of_change(
+                now.input_of(number), start.input_of(number), scale=layer.multiplier
+            )
             yield Measured("initial-weight-on-change", number, rms(propagated))
 
 

@@ -11,16 +11,20 @@ Shapes: inputs (batch, in) shared by all seeds, hidden vectors (seed, batch, wid
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tpbench.networks.activation import activation
 from tpbench.parametrization import Parametrization, Role, Scale, role_of, scale
-from tpbench.weights.dense import DenseWeights
+from tpbench.weights.dense import DenseGaussian
 from tpbench.weights.gaussian import standard_normal
+from tpbench.weights.innovations import Innovations
+from tpbench.weights.interface import GaussianWeights
+from tpbench.weights.lazy import ROOM, Axes, LazyGaussian
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ class Mlp:
 class Layer:
     """One layer of an ensemble: ``h = multiplier · w x + bias_multiplier · b``; rates are relative to eta."""
 
-    weights: DenseWeights
+    weights: GaussianWeights
     multiplier: float
     rate: float
-    bias: DenseWeights | None = None
+    bias: DenseGaussian | None = None
     bias_multiplier: float = 0.0
     bias_rate: float = 0.0
 
@@ -83,7 +87,9 @@ class Ensemble:
     @property
     def reference(self) -> Tensor:
         """A tensor that tells device and dtype."""
-        return self.layers[0].weights.current
+        first = self.layers[0].weights
+        assert isinstance(first, DenseGaussian), "the first layer is never lazy"
+        return first.current
 
 
 @dataclass(frozen=True)
@@ -119,24 +125,88 @@ def initialise(
 ) -> Ensemble:
     """Return an ensemble at initialisation; a seed's weights do not depend on the ensemble it is drawn in."""
 
-    def gaussian(stream: str, shape: tuple[int, int], std: float) -> DenseWeights:
-        drawn = standard_normal(seeds, stream, shape, dtype=dtype, device=device)
-        return DenseWeights(drawn.mul_(std), keep_initial=keep_initial)
+    def gaussian(layer: int, std: float) -> GaussianWeights:
+        fan_in, fan_out = mlp.fan(layer)
+        drawn = standard_normal(seeds, f"weight {layer}", (fan_out, fan_in), dtype=dtype, device=device)
+        return DenseGaussian(drawn.mul_(std), keep_initial=keep_initial)
+
+    def bias(layer: int, std: float) -> DenseGaussian:
+        drawn = standard_normal(seeds, f"bias {layer}", (mlp.fan(layer)[1], 1), dtype=dtype, device=device)
+        return DenseGaussian(drawn.mul_(std), keep_initial=keep_initial)
+
+    return Ensemble(mlp, _build(mlp, parametrization, base_width, gaussian, bias), tuple(seeds))
+
+
+def initialise_lazy(
+    mlp: Mlp,
+    parametrization: Parametrization,
+    innovations: Innovations,
+    *,
+    base_width: int = 1,
+    device: torch.device,
+    dtype: torch.dtype,
+    keep_initial: bool = False,
+    room: int = ROOM,
+    transpose_correction: bool = True,
+) -> Ensemble:
+    """Return an ensemble whose width × width weights are lazy: the same law as ``initialise``, at any width.
+
+    A network a seed of ``innovations``. The first layer and the read-out are dense, drawn on the axes of the layers
+    that they write to and read from. ``room`` is how many queries a side of a lazy matrix has room for at first
+    (it grows), ``transpose_correction`` is that of ``LazyGaussian``.
+    """
+    seeds = innovations.seeds
+    draw = partial(innovations.draw, size=mlp.width, dtype=dtype, device=device)
+
+    def gaussian(layer: int, std: float) -> GaussianWeights:
+        role = role_of(layer, mlp.depth)
+        if role is Role.HIDDEN:
+            return LazyGaussian(
+                (mlp.width, mlp.width),
+                std=std,
+                innovations=innovations,
+                axes=Axes(out=f"layer {layer}", into=f"layer {layer - 1}"),
+                dtype=dtype,
+                device=device,
+                room=room,
+                transpose_correction=transpose_correction,
+            )
+        reads = role is Role.OUTPUT
+        vectors = draw(f"layer {mlp.depth if reads else layer}", mlp.outputs if reads else mlp.inputs).mul_(std)
+        return DenseGaussian(vectors if reads else vectors.mT, keep_initial=keep_initial)
+
+    def bias(layer: int, std: float) -> DenseGaussian:
+        if layer <= mlp.depth:
+            vector = draw(f"layer {layer}", 1).mT
+        else:
+            vector = standard_normal(seeds, f"bias {layer}", (mlp.outputs, 1), dtype=dtype, device=device)
+        return DenseGaussian(vector.mul_(std), keep_initial=keep_initial)
+
+    return Ensemble(mlp, _build(mlp, parametrization, base_width, gaussian, bias), tuple(seeds))
+
+
+def _build(
+    mlp: Mlp,
+    parametrization: Parametrization,
+    base_width: int,
+    weights: Callable[[int, float], GaussianWeights],
+    bias: Callable[[int, float], DenseGaussian],
+) -> tuple[Layer, ...]:
+    """Return the layers, with weights and biases made from a layer's number and standard deviation."""
 
     def build(layer: int) -> Layer:
-        fan_in, fan_out = mlp.fan(layer)
         role = role_of(layer, mlp.depth)
         factors = scale(parametrization, role, mlp.width, base_width)
-        weights = gaussian(f"weight {layer}", (fan_out, fan_in), factors.std)
+        drawn = weights(layer, factors.std)
         multiplier = mlp.constant(layer, base_width) * factors.multiplier
         if not mlp.bias:
-            return Layer(weights, multiplier, factors.rate)
+            return Layer(drawn, multiplier, factors.rate)
         bias_role = Role.OUTPUT_BIAS if role is Role.OUTPUT else Role.INPUT
         of_bias: Scale = scale(parametrization, bias_role, mlp.width, base_width)
-        bias = gaussian(f"bias {layer}", (fan_out, 1), of_bias.std)
-        return Layer(weights, multiplier, factors.rate, bias, mlp.sigma_b * of_bias.multiplier, of_bias.rate)
+        added = bias(layer, of_bias.std)
+        return Layer(drawn, multiplier, factors.rate, added, mlp.sigma_b * of_bias.multiplier, of_bias.rate)
 
-    return Ensemble(mlp, tuple(build(layer) for layer in mlp.layers), tuple(seeds))
+    return tuple(build(layer) for layer in mlp.layers)
 
 
 def buffers(ensemble: Ensemble, inputs: Tensor) -> Trace:
@@ -183,9 +253,9 @@ def backward(
     return (*space, output_gradient)
 
 
-def parameters(ensemble: Ensemble) -> list[tuple[DenseWeights, float]]:
+def parameters(ensemble: Ensemble) -> list[tuple[GaussianWeights, float]]:
     """Return every weight and bias with its learning rate relative to eta, in a fixed order."""
-    found = [(layer.weights, layer.rate) for layer in ensemble.layers]
+    found: list[tuple[GaussianWeights, float]] = [(layer.weights, layer.rate) for layer in ensemble.layers]
     return found + [(layer.bias, layer.bias_rate) for layer in ensemble.layers if layer.bias is not None]
 
 

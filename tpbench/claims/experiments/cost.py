@@ -10,6 +10,7 @@ from tpbench.bench.claim import Point, Row
 from tpbench.claims.experiments.setup import Setup, setup
 from tpbench.networks.cost import fastest, matmul_rate, peak_bytes, step_operations
 from tpbench.networks.train import train
+from tpbench.weights.dense import DenseGaussian
 
 WASTE = {"none": lambda w: w, "cubic": lambda w: torch.bmm(w, w)}
 """What a step does besides: ``cubic`` is the planted fault of a needless n × n × n product."""
@@ -32,14 +33,15 @@ def run(point: Point) -> Iterator[Row]:
 def _seconds(run: Setup, seed: int, waste: object) -> float:
     """Return the least seconds of a step: SGD steps one after the other, as in training."""
     ensemble = run.initialise([seed])
-    hidden = ensemble.layers[1].weights.current
+    hidden = ensemble.layers[1].weights
+    assert isinstance(hidden, DenseGaussian), "this experiment times dense networks"
     steps = train(ensemble, run.task(ensemble), run.sgd, run.order)
     next(steps)
 
     def step() -> None:
         next(steps)
         if callable(waste):
-            waste(hidden)
+            waste(hidden.current)
 
     return fastest(step, run.device, len(run.order) - 1)
 

@@ -16,13 +16,15 @@ from tpbench.bench.claim import Config, Point, Row
 from tpbench.claims.config import table_of
 from tpbench.data.dataset import Dataset, regression_targets
 from tpbench.networks.measure import Measured
-from tpbench.networks.mlp import Ensemble, Mlp, forward, initialise
+from tpbench.networks.mlp import Ensemble, Mlp, forward, initialise, initialise_lazy
 from tpbench.networks.train import Sgd, Task, batches
-from tpbench.parametrization import Parametrization
+from tpbench.parametrization import Parametrization, did_you_mean
+from tpbench.weights.innovations import MonteCarlo
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 WEIGHTS_AT_ONCE: Mapping[str, int] = {"cpu": 2**24, "cuda": 2**27, "meta": 2**24}
 """Device -> about how many weights are trained at once: enough matrices to share among threads, within memory."""
+WEIGHTS = ("dense", "lazy")
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,21 @@ class Setup:
     base_width: int
     centred: bool
     seeds: tuple[int, ...]
+    lazy: bool
 
     def initialise(self, seeds: Sequence[int], *, keep_initial: bool = False) -> Ensemble:
         """Return an ensemble of these seeds at initialisation."""
+        if self.lazy:
+            return initialise_lazy(
+                self.mlp,
+                self.parametrization,
+                MonteCarlo(seeds),
+                base_width=self.base_width,
+                device=self.device,
+                dtype=self.dtype,
+                keep_initial=keep_initial,
+                room=self.queries,
+            )
         return initialise(
             self.mlp,
             self.parametrization,
@@ -61,13 +75,21 @@ class Setup:
         offset = forward(ensemble, inputs).output.clone() if self.centred else None
         return Task(inputs, self.targets, offset)
 
+    @property
+    def queries(self) -> int:
+        """The directions that all examples and every training step can ask of a weight."""
+        batch = self.sgd.batch or len(self.train)
+        return (len(self.record) + 1) * len(self.inputs) + len(self.order) * batch
+
     def parts(self) -> Iterator[tuple[int, ...]]:
         """Split the seeds into ensembles of about ``WEIGHTS_AT_ONCE`` weights, less than twice as many.
 
         Whether a seed is trained alone depends on the width and not on the number of seeds: a batched product of
         one matrix is rounded differently from the same product among others.
         """
-        weights = sum(int(np.prod(self.mlp.fan(layer))) for layer in self.mlp.layers)
+        fans = [self.mlp.fan(layer) for layer in self.mlp.layers]
+        # a lazy matrix holds two vectors of either side for every query
+        weights = sum(4 * fan_in * self.queries if self.lazy else fan_in * fan_out for fan_in, fan_out in fans)
         size = max(1, WEIGHTS_AT_ONCE[self.device.type] // weights)
         count = max(1, len(self.seeds) // size)
         edges = [len(self.seeds) * part // count for part in range(count + 1)]
@@ -79,11 +101,15 @@ def setup(point: Point) -> Setup:
     """Build what a point asks for; ``ValueError`` names a wrong key or value."""
     c = point.config
     dataset = load(c)
+    if c["weights"] not in WEIGHTS:
+        raise ValueError(f"unknown weights {c['weights']!r}{did_you_mean(c['weights'], dict.fromkeys(WEIGHTS))}")
+    lazy = c["weights"] == "lazy"
     if not 1 <= c["train"] <= len(dataset.inputs):
         raise ValueError(f"train must lie between 1 and the {len(dataset.inputs)} examples, got {c['train']}")
     device, dtype = torch.device(c["device"]), DTYPES[c["dtype"]]
+    inputs = span_coordinates(np.array(dataset.inputs)) if lazy else np.array(dataset.inputs)
     mlp = Mlp(
-        inputs=dataset.inputs.shape[1],
+        inputs=inputs.shape[1],
         outputs=c["outputs"],
         width=point.width,
         depth=c["depth"],
@@ -100,14 +126,27 @@ def setup(point: Point) -> Setup:
         order=batches(c["train"], c["batch"], c["steps"], c["data_seed"]),
         record=frozenset(c["record"]),
         train=range(c["train"]),
-        inputs=torch.as_tensor(np.array(dataset.inputs), dtype=dtype, device=device),
+        inputs=torch.as_tensor(inputs, dtype=dtype, device=device),
         targets=torch.as_tensor(train_targets(c), dtype=dtype, device=device),
         device=device,
         dtype=dtype,
         base_width=c["base_width"],
         centred=c["centred"],
         seeds=point.seeds,
+        lazy=lazy,
     )
+
+
+def span_coordinates(inputs: np.ndarray) -> np.ndarray:
+    """Return inputs (examples, in) as (examples, rank): coordinates in their own span, scaled by sqrt(rank / in).
+
+    A network with Gaussian first weights sees inputs only through their inner products divided by their dimension,
+    at the start and in training, and those are kept. Where examples are fewer than features, the first layer of a very
+    wide network is smaller by that ratio.
+    """
+    u, s, _ = np.linalg.svd(inputs, full_matrices=False)
+    rank = max(1, int((s > s[0] * max(inputs.shape) * np.finfo(np.float64).eps).sum()))
+    return np.asarray(u[:, :rank] * s[:rank] * np.sqrt(rank / inputs.shape[1]))
 
 
 def load(c: Config) -> Dataset:

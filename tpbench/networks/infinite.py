@@ -1,0 +1,155 @@
+"""Limits of trained networks of any depth and activation, with standard errors.
+
+An infinitely wide network is a set of averages over neurons; a lazy network whose fresh Gaussian vectors are scrambled
+Sobol' points, a neuron a point, computes those averages by randomised quasi-Monte Carlo. ``replicates`` independent
+scrambles give a mean and its standard error. What is left is a bias that falls with the number of points M like
+M^(-3/2): the square of the error of one average, measured by running several M and extrapolated away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tpbench.networks.mlp import Ensemble, Mlp, initialise_lazy
+from tpbench.networks.trajectory import MEASURES, Course, Measure, trajectories
+from tpbench.parametrization import Parametrization
+from tpbench.weights.innovations import Innovations, Sobol
+
+Array = NDArray[np.float64]
+POINTS = (2**10, 2**11, 2**12)
+REPLICATES = 64
+BIAS_POWER = 1.5
+NEURONS_AT_ONCE = 2**17
+SHOWN = ("output", "loss", "preactivation", "activation", "preactivation-change", "activation-change")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over replicates or seeds and its standard error, both (step, ...); ``count`` is how many there were."""
+
+    mean: Array
+    error: Array
+    count: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit with its standard error, (step, ...) each, extrapolated to infinitely many points.
+
+    ``by_points`` has the means at every number of points, which the extrapolation is made of; ``raw`` is the one of the
+    most points. ``bias`` is the root mean square of what the extrapolation changed there.
+    """
+
+    mean: Array
+    error: Array
+    by_points: Mapping[int, Mean]
+
+    @property
+    def raw(self) -> Mean:
+        """The mean at the most points, without extrapolation."""
+        return self.by_points[max(self.by_points)]
+
+    @property
+    def bias(self) -> float:
+        """Root mean square difference between the extrapolated mean and the raw one."""
+        return float(np.sqrt(np.mean((self.mean - self.raw.mean) ** 2)))
+
+
+def limit(
+    network: Mlp,
+    parametrization: Parametrization,
+    course: Course,
+    *,
+    measures: Mapping[str, Measure] | None = None,
+    points: Sequence[int] = POINTS,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    base_width: int = 1,
+    transpose_correction: bool = True,
+    innovations: Callable[[Sequence[int]], Innovations] = Sobol,
+) -> dict[str, Limit]:
+    """Return the infinite-width limit of every measure (default: all of ``SHOWN``) at every step of a course.
+
+    The width of ``network`` does not matter. Device and dtype are those of the course's inputs; float64 is meant.
+    ``points`` are the numbers of points M, several of them to extrapolate over; ``seed`` numbers the first scramble.
+    ``transpose_correction`` False gives the wrong limit that takes W and Wᵀ for independent matrices.
+
+    The limit of a quantity that stays random at infinite width (the output of an NTP network before training) is its
+    mean; centre the course, or ask for its size, to get something deterministic.
+
+    Raises ``ValueError`` for fewer than two replicates.
+    """
+    chosen = {name: MEASURES[name] for name in SHOWN} if measures is None else measures
+    by_points: dict[int, dict[str, Mean]] = {}
+    first = seed
+    for count in sorted(set(points)):
+        sized = replace(network, width=count)
+
+        def build(seeds: Sequence[int], sized: Mlp = sized) -> Ensemble:
+            return initialise_lazy(
+                sized,
+                parametrization,
+                innovations(seeds),
+                base_width=base_width,
+                device=course.probes.device,
+                dtype=course.probes.dtype,
+                room=queries(course),
+                transpose_correction=transpose_correction,
+            )
+
+        at_once = max(1, NEURONS_AT_ONCE // count)
+        by_points[count] = mean_trajectories(build, course, chosen, range(first, first + replicates), at_once)
+        first += replicates  # scrambles are not shared between numbers of points
+    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}) for name in chosen}
+
+
+def mean_trajectories(
+    build: Callable[[Sequence[int]], Ensemble],
+    course: Course,
+    measures: Mapping[str, Measure],
+    seeds: Sequence[int],
+    at_once: int,
+) -> dict[str, Mean]:
+    """Train networks of all seeds, ``at_once`` together, and return the mean of every measure, (step, ...).
+
+    Raises ``ValueError`` for fewer than two seeds: one has no standard error.
+    """
+    if len(seeds) < 2:
+        raise ValueError(f"a standard error needs at least 2 seeds or replicates, got {len(seeds)}")
+    parts = [
+        trajectories(build(seeds[start : start + at_once]), course, measures) for start in range(0, len(seeds), at_once)
+    ]
+    found = {}
+    for name in measures:
+        values = np.concatenate([part[name] for part in parts])
+        found[name] = Mean(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)), len(values))
+    return found
+
+
+def queries(course: Course) -> int:
+    """Return how many directions a course can ask of a lazy weight."""
+    batches = [len(course.task.inputs) if chosen is None else len(chosen) for chosen in course.order]
+    return max(1, sum(batches) + len(course.probes) * (len(course.order) + 1))
+
+
+def _extrapolated(by_points: Mapping[int, Mean]) -> Limit:
+    """Fit mean(M) = limit + c M^(-3/2), weighted by the standard errors averaged over the whole quantity.
+
+    One weight for all entries of a quantity: an entry's own error from few replicates is too noisy to weigh by.
+    """
+    counts = sorted(by_points)
+    means = np.stack([by_points[m].mean for m in counts])
+    errors = np.stack([by_points[m].error for m in counts])
+    if len(counts) == 1:
+        return Limit(means[0], errors[0], dict(by_points))
+    scale = np.sqrt(np.mean(errors**2, axis=tuple(range(1, errors.ndim))))
+    weight = 1 / np.maximum(scale, np.finfo(np.float64).tiny) if scale.all() else np.ones(len(counts))
+    design = np.stack([np.ones(len(counts)), (np.array(counts) / counts[0]) ** -BIAS_POWER], axis=1)
+    rule = np.linalg.pinv(design * weight[:, None])[0] * weight
+    mean = np.tensordot(rule, means, axes=1)
+    error = np.sqrt(np.tensordot(rule**2, errors**2, axes=1))
+    return Limit(mean, error, dict(by_points))

@@ -1,0 +1,170 @@
+"""Orthonormal bases that grow with the queries of a matrix, and remember what the matrix answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+GROWTH = 1.5
+WELL_APART = 1e-3
+"""Eigenvalue of a Gram matrix of unit vectors from which its direction is taken at once; with weaker ones the
+vectors are projected again first, so that bases stay orthonormal to about eps / WELL_APART."""
+PROJECT_AGAIN = 1e-2
+"""Share of a vector's length below which what a projection left is projected a second time: the first one leaves an
+error of eps times the whole vector, so bases stay orthogonal to about eps / PROJECT_AGAIN."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A block of vectors in an orthonormal basis: ``coordinates`` (seed, batch, rank), and how many of the last basis
+    rows are new: ``real`` (seed, new) is False where a seed had fewer new directions and its row is zero."""
+
+    coordinates: Tensor
+    real: Tensor
+
+
+class Side:
+    """One side of an ensemble of lazy matrices: orthonormal rows q_i and their images W q_i.
+
+    ``basis`` (seed, rank, size) and ``image`` (seed, rank, image size) are views of buffers with room to grow, so that
+    growing copies every row a bounded number of times. A seed with fewer independent queries than its companions has
+    zero rows. A vector counts as lying in the span where what is left of it is less than ``tolerance`` of its length.
+    """
+
+    def __init__(self, seeds: int, size: int, image_size: int, *, room: int, tolerance: float, like: Tensor) -> None:
+        self.rank = 0
+        self._basis = like.new_empty((seeds, room, size))
+        self._image = like.new_empty((seeds, room, image_size))
+        self._rest: Tensor | None = None
+        self._tolerance = tolerance
+
+    @property
+    def basis(self) -> Tensor:
+        """The orthonormal rows, (seed, rank, size)."""
+        return self._basis[:, : self.rank]
+
+    @property
+    def image(self) -> Tensor:
+        """What the matrix answered for them, (seed, rank, image size)."""
+        return self._image[:, : self.rank]
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Return x (seed, batch, size) in the basis, (seed, batch, rank), without what lies outside its span."""
+        return torch.bmm(x, self.basis.mT)
+
+    def find(self, x: Tensor) -> Found:
+        """Return x in the basis after growing it by what x has that the basis lacks.
+
+        The images of new rows are left for the caller to fill. Rows of x that are not finite add nothing and get
+        coordinates that are not finite.
+        """
+        start = self.rank
+        length = torch.linalg.vector_norm(x, dim=-1)
+        coordinates, rest = self._project(x, into=self._scratch(x))
+        before, real = length, []
+        for _ in range(x.shape[1]):
+            left = torch.linalg.vector_norm(rest, dim=-1)
+            if _any(left < PROJECT_AGAIN * before):
+                more, rest = self._project(rest, into=rest)
+                coordinates = coordinates + more
+                left = torch.linalg.vector_norm(rest, dim=-1)
+            fresh = (left > self._tolerance * length) & left.isfinite()
+            turn, taken, done = _directions(rest, left, fresh)
+            if turn.shape[1] == 0:
+                break
+            new = self._grow(turn.shape[1])
+            torch.bmm(turn, _finite(rest, left), out=new)
+            part = torch.bmm(rest, new.mT)
+            coordinates = torch.cat([coordinates, part], dim=-1)
+            real.append(taken)
+            if done:
+                break
+            rest.baddbmm_(part, new, alpha=-1)
+            before = left
+        nothing = torch.ones((len(x), 0), dtype=torch.bool, device=x.device)
+        return Found(coordinates, torch.cat([nothing, *real], dim=1)[:, : self.rank - start])
+
+    def pack(self) -> Tensor:
+        """Move every seed's zero rows behind the others and drop those that no seed needs.
+
+        Returns the order, (seed, new rank): row i was row ``order[:, i]`` before.
+        """
+        real = self.basis.square().sum(-1) > 0.5
+        order = torch.argsort(real.to(torch.uint8), dim=1, descending=True, stable=True)
+        order = order[:, : int(real.sum(dim=1).max())]
+        self._basis = _rows(self.basis, order)
+        self._image = _rows(self.image, order)
+        self.rank = order.shape[1]
+        return order
+
+    def _scratch(self, x: Tensor) -> Tensor:
+        if self._rest is None or self._rest.shape != x.shape:
+            self._rest = torch.empty_like(x, memory_format=torch.contiguous_format)
+        return self._rest
+
+    def _project(self, x: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x's coordinates, and x less its part in the span, written ``into`` (which may be x itself)."""
+        coordinates = self.coordinates(x)
+        if into is not x:
+            into.copy_(x)
+        if self.rank:
+            into.baddbmm_(coordinates, self.basis, alpha=-1)
+        return coordinates, into
+
+    def _grow(self, count: int) -> Tensor:
+        """Return ``count`` more basis rows, still empty."""
+        start, self.rank = self.rank, self.rank + count
+        if self.rank > self._basis.shape[1]:
+            room = max(self.rank, int(GROWTH * self._basis.shape[1]))
+            self._basis = _with_room(self._basis, start, room)
+            self._image = _with_room(self._image, start, room)
+        return self._basis[:, start : self.rank]
+
+
+def _directions(rest: Tensor, left: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Return the well resolved orthonormal directions of the fresh rows of ``rest`` as combinations of its rows.
+
+    (seed, new, batch), which of them are real, (seed, new), and whether nothing is left besides them.
+    """
+    both = fresh[:, :, None] & fresh[:, None, :]
+    inverse = torch.where(fresh, 1 / left, 0.0)
+    gram = torch.where(both, torch.bmm(rest, rest.mT) * inverse[:, :, None] * inverse[:, None, :], 0.0)
+    values, vectors = torch.linalg.eigh(gram)
+    taken = values.flip(-1) >= WELL_APART  # strongest first
+    if rest.device.type == "meta":
+        count, done = rest.shape[1], True
+    else:
+        counts = taken.sum(dim=-1)
+        count, done = int(counts.max()), bool((counts == fresh.sum(dim=-1)).all())
+    taken = taken[:, :count]
+    root = torch.where(taken, values.flip(-1)[:, :count].clamp_min(WELL_APART).rsqrt(), 0.0)
+    return vectors.flip(-1)[:, :, :count].mT * root[:, :, None] * inverse[:, None, :], taken, done
+
+
+def _any(condition: Tensor) -> bool:
+    """Return whether a condition holds anywhere; a tensor without values is taken to be the common case."""
+    return condition.device.type != "meta" and bool(condition.any())
+
+
+def _finite(rest: Tensor, left: Tensor) -> Tensor:
+    """Return ``rest`` with zeros for rows that are not finite: their weight is 0, and 0 · NaN is not."""
+    bad = ~left.isfinite()
+    return rest.masked_fill(bad[:, :, None], 0.0) if _any(bad) else rest
+
+
+def _rows(x: Tensor, order: Tensor) -> Tensor:
+    return x.gather(1, order[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def _with_room(buffer: Tensor, used: int, room: int) -> Tensor:
+    larger = buffer.new_empty((buffer.shape[0], room, buffer.shape[2]))
+    larger[:, :used] = buffer[:, :used]
+    return larger
+
+
+def padded(matrix: Tensor, rows: int, columns: int) -> Tensor:
+    """Return matrix (seed, r, c) with zeros added to (seed, rows, columns)."""
+    return functional.pad(matrix, (0, columns - matrix.shape[2], 0, rows - matrix.shape[1]))
