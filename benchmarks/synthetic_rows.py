@@ -48,6 +48,7 @@ def _table(quantity: str, width: int, values: np.ndarray) -> pd.DataFrame:
         "experiment": "kernel-trajectory",
         "parametrization": "ntp",
         "width": width,
+        "weights": "dense",
         "seed": np.repeat(np.arange(seeds), indices),
         "step": STEP,
         "layer": ABSENT,

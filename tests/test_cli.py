@@ -7,13 +7,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tpbench.bench.claim import Claim, Point, Row
 from tpbench.bench.summary import read_summary
+from tpbench.claims import CLAIMS
 from tpbench.cli import app
 from tpbench.data import _load as data_cache
 from tpbench.parametrization import PARAMETRIZATIONS
@@ -42,13 +45,17 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_list_tells_every_claim(tpbench: Run) -> None:
     claims = json.loads(tpbench("list", "--json").stdout)
-    assert len(claims) == 9
+    assert [claim["name"] for claim in claims] == list(CLAIMS)
     for claim in claims:
         assert claim["name"]
         assert claim["statement"]
         assert claim["source"]
         assert set(claim["profiles"]) == {"smoke", "nightly", "full"}
         assert set(claim["parametrizations"]) <= set(PARAMETRIZATIONS)
+        for name, profile in claim["profiles"].items():
+            sweep = CLAIMS[claim["name"]].sweeps[name]
+            assert dict(zip(profile["widths"], profile["seeds"], strict=True)) == sweep.sizes("dense")
+            assert {int(width): seeds for width, seeds in profile["lazy"].items()} == sweep.sizes("lazy")
     shown = tpbench("list").stdout
     assert all(claim["name"] in shown for claim in claims)
 
@@ -95,6 +102,59 @@ def test_main_path(tpbench: Run, tmp_path: Path) -> None:
     assert json.loads(forced.stdout)[1:] == records[1:], "the same seeds give the same numbers"
 
 
+@pytest.fixture
+def lazy_claim(monkeypatch: pytest.MonkeyPatch) -> Claim:
+    """``zero-output`` with lazy widths."""
+    honest = CLAIMS["zero-output"]
+    sweeps = {name: replace(sweep, lazy={2**14: 4, 2**20: 2}) for name, sweep in honest.sweeps.items()}
+    claim = replace(honest, sweeps=sweeps)
+    monkeypatch.setitem(CLAIMS, "zero-output", claim)  # type: ignore[arg-type]
+    return claim
+
+
+def test_list_tells_lazy_widths(tpbench: Run, lazy_claim: Claim) -> None:
+    [found] = [claim for claim in json.loads(tpbench("list", "--json").stdout) if claim["name"] == lazy_claim.name]
+    for name, sweep in lazy_claim.sweeps.items():
+        expected = {"widths": list(sweep.widths), "seeds": list(sweep.seeds), "lazy": {"16384": 4, "1048576": 2}}
+        assert found["profiles"][name] == expected
+
+
+@pytest.mark.parametrize("weights", ["dense", "lazy"])
+def test_weights_are_chosen_and_remembered(
+    tpbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lazy_claim: Claim, weights: str
+) -> None:
+    """The experiment is replaced: only which networks are asked for matters here."""
+    asked = []
+
+    def instead(point: Point) -> list[Row]:
+        asked.append((point.width, point.config["weights"]))
+        value = point.width ** (-0.5 if point.parametrization == "mup" else 0.0)
+        return [Row("output", value * (1 + seed % 7), seed, 0, point.config["depth"] + 1, 0) for seed in point.seeds]
+
+    monkeypatch.setattr("tpbench.claims.experiments.training.run", instead)
+    done = tpbench("run", lazy_claim.name, *TINY, "--weights", weights, "--out", tmp_path)
+    assert done.exit_code in (0, 3), done.stderr
+    assert set(asked) == {(width, weights) for width in (16, 32, 64)}
+    session = tmp_path / "last-run.json"
+    assert json.loads(session.read_text())["selection"]["weights"] == weights
+    assert tpbench("judge", "--out", tmp_path).exit_code == done.exit_code
+    old = json.loads(session.read_text())
+    del old["selection"]["weights"]
+    session.write_text(json.dumps(old))
+    again = tpbench("judge", "--out", tmp_path)
+    assert again.exit_code == 2
+    assert "run `tpbench run` again" in again.stderr
+
+
+def test_lazy_weights_of_a_claim_without_them(tpbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = {name: replace(sweep, lazy={}) for name, sweep in CLAIMS["cost"].sweeps.items()}
+    monkeypatch.setitem(CLAIMS, "cost", replace(CLAIMS["cost"], sweeps=dense))  # type: ignore[arg-type]
+    done = tpbench("run", "cost", "--weights", "lazy", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "no lazy widths at the profile 'smoke' in cost" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_pool_and_serial_agree(tpbench: Run, tmp_path: Path) -> None:
     for workers in (1, 2):
         done = tpbench(
@@ -137,10 +197,6 @@ def test_planted_fault_is_not_supported(tpbench: Run, tmp_path: Path) -> None:
 
 
 def test_refuted_claim_has_status_3(tpbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from tpbench.claims import CLAIMS
-
     honest = CLAIMS["zero-output"]
     opposite = replace(
         honest, predict=lambda c: tuple(replace(p, predicted=p.rival, rival=p.predicted) for p in honest.predict(c))
@@ -191,6 +247,7 @@ BAD = {
     "profile": (["run", "--profile", "smok"], "did you mean 'smoke'"),
     "parametrization": (["run", "--parametrization", "mupp"], "did you mean 'mup'"),
     "data set": (["run", "--dataset", "digit"], "did you mean 'digits'"),
+    "weights": (["run", "--weights", "lasy"], "did you mean 'lazy'"),
     "device": (["run", "--device", "tpu"], "unknown device 'tpu'"),
     "no file": (["run", "--parametrization", "nowhere.toml"], "no such parametrization file"),
     "zero width": (["run", "--widths", "0,64,128"], "a width is a whole number from 1, got 0"),

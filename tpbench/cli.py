@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tpbench.exit import REFUTED, bad_input
+from tpbench.limit_command import limit_command
 
 if TYPE_CHECKING:
     from tpbench.bench.claim import ClaimResult
@@ -25,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 SESSION = "last-run.json"
-REFUTED, BAD_INPUT, INTERRUPTED = 3, 2, 130
 
 Claims = Annotated[list[str] | None, typer.Argument(help="Claims to take; all of them by default.", metavar="[CLAIM]…")]
 Out = Annotated[Path, typer.Option("--out", help="Directory of runs, reports and pictures.")]
@@ -54,7 +53,8 @@ def _described(claim: Any) -> dict[str, Any]:
         "parametrizations": list(claim.sweeps["nightly"].parametrizations),
         "faults": {fault.name: fault.description for fault in claim.faults},
         "profiles": {
-            name: {"widths": list(sweep.widths), "seeds": list(sweep.seeds)} for name, sweep in claim.sweeps.items()
+            name: {"widths": list(sweep.widths), "seeds": list(sweep.seeds), "lazy": dict(sweep.lazy)}
+            for name, sweep in claim.sweeps.items()
         },
     }
 
@@ -68,6 +68,9 @@ def run(
         list[str] | None, typer.Option(help="A name, or a TOML file with an abc table; may be given again.")
     ] = None,
     widths: Annotated[str, typer.Option(help="Widths instead of the profile's, such as 64,128,256.")] = "",
+    weights: Annotated[
+        str | None, typer.Option(help="dense or lazy widths only; with --widths, how those are built (dense).")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds at every width instead of the profile's.")] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist or gaussian, instead of digits.")] = None,
     out: Out = Path("results"),
@@ -82,7 +85,7 @@ def run(
     from tpbench.console import progress_bars
     from tpbench.pipeline import compute, plan, select
 
-    with _bad_input():
+    with bad_input():
         where = resolve_device(device)
         selection = select(
             claims or (),
@@ -93,6 +96,7 @@ def run(
             seeds=seeds,
             dataset=dataset,
             planted=planted,
+            weights=weights,
         )
         jobs = plan(selection)
         processes = workers if workers is not None else (1 if where == "cuda" else count_cores())
@@ -118,7 +122,7 @@ def judge(claims: Claims = None, out: Out = Path("results"), as_json: Json = Fal
     """Judge the last run again, every estimate in a row."""
     from tpbench.console import estimates_table, stdout
 
-    with _bad_input():
+    with bad_input():
         jobs, selection, seconds = _last(out, claims)
         judgement = _judged(jobs, selection, out, seconds)
         if as_json:
@@ -135,7 +139,7 @@ def plot(claims: Claims = None, out: Out = Path("results")) -> None:
     """Draw the pictures of the last run again."""
     from tpbench.pipeline import draw_all, folder
 
-    with _bad_input():
+    with bad_input():
         jobs, selection, seconds = _last(out, claims)
         drawn = draw_all(_judged(jobs, selection, out, seconds), folder(selection, out))
         names = [name for pictures in drawn.values() for name, _ in pictures]
@@ -148,7 +152,7 @@ def report(out: Out = Path("results")) -> None:
     """Write the HTML report of the last run again and print where it lies."""
     from tpbench.pipeline import write_report_of
 
-    with _bad_input():
+    with bad_input():
         jobs, selection, seconds = _last(out, None)
         print(write_report_of(_judged(jobs, selection, out, seconds), selection, out))
 
@@ -165,7 +169,7 @@ def compare(
     from tpbench.bench.compare import compare as compare_summaries
     from tpbench.bench.summary import read_summary
 
-    with _bad_input():
+    with bad_input():
         comparison = compare_summaries(read_summary(_summary_in(a)), read_summary(_summary_in(b)))
         print(json.dumps(json_of(comparison), indent=1) if as_json else as_text(comparison))
         raise typer.Exit(REFUTED if comparison.regressed else 0)
@@ -180,41 +184,15 @@ def _summary_in(path: Path) -> Path:
     return folder(_last(path, None)[1], path) / "summary.json"
 
 
+app.command("limit")(limit_command)
+
+
 def main() -> None:
     """Run the command line; Ctrl-C ends it with status 130 and a word on how to go on."""
     app()
 
 
 # ---------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _bad_input() -> Iterator[None]:
-    """Turn the errors that a user can mend into one sentence and status 2; TPBENCH_TRACEBACK=1 shows the rest."""
-    from tpbench.bench.atomic import StoreError
-
-    try:
-        yield
-    except (ValueError, StoreError) as error:
-        _stop(str(error), BAD_INPUT)
-    except typer.Exit:
-        raise
-    except Exception as error:
-        from tpbench.bench.engine import Interrupted, WorkersDied
-        from tpbench.bench.store import MissingRuns
-
-        if isinstance(error, Interrupted):
-            _stop(str(error), INTERRUPTED)
-        if isinstance(error, MissingRuns | WorkersDied):
-            _stop(str(error), BAD_INPUT)
-        raise
-
-
-def _stop(message: str, status: int) -> None:
-    if os.environ.get("TPBENCH_TRACEBACK"):
-        raise
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(status)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from tpbench.bench.claim import ABSENT, Claim, ClaimResult, Judged, Point, Verdict
+from tpbench.bench.claim import ABSENT, LAZY, Claim, ClaimResult, Judged, Point, Verdict
 
 if TYPE_CHECKING:
     from tpbench.bench.engine import Progress as OnProgress
@@ -110,7 +110,8 @@ def progress_bars() -> Iterator[Callable[[str], OnProgress]]:
             task = shown.add_task(title, total=None, last="")
 
             def tell(total: int, done: int, point: Point) -> None:
-                last = f"{point.experiment} {point.parametrization} n={point.width}"
+                lazy = " lazy" if point.config.get("weights") == LAZY else ""
+                last = f"{point.experiment} {point.parametrization} n={point.width}{lazy}"
                 shown.update(task, total=total, completed=done, last=last)
 
             return tell

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Config, Fault, Point, Prediction
-from tpbench.bench.sweep import Selection, configurations, points
+from tpbench.bench.claim import PROFILES, WEIGHTS, Claim, ClaimResult, Config, Fault, Point, Prediction
+from tpbench.bench.sweep import Selection, check_weights, configurations, parametrization_of, points
 from tpbench.claims import CLAIMS, claim, code_version
 from tpbench.claims.config import fit_depth
 from tpbench.data import DATASETS, load
@@ -41,13 +41,17 @@ def select(
     seeds: int | None = None,
     dataset: str | None = None,
     planted: bool = False,
+    weights: str | None = None,
 ) -> Selection:
     """Return a checked selection; ``ValueError`` names an unknown word or a bad file.
 
-    ``parametrizations`` are names or TOML files; no claims means all of them.
+    ``parametrizations`` are names or TOML files; no claims means all of them. ``weights`` are "dense" or "lazy"; None
+    takes both kinds where the profile has them.
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}{did_you_mean(profile, dict.fromkeys(PROFILES))}")
+    if weights is not None and weights not in WEIGHTS:
+        raise ValueError(f"unknown weights {weights!r}{did_you_mean(weights, dict.fromkeys(WEIGHTS))}")
     if dataset is not None and dataset not in DATASETS:
         raise ValueError(f"unknown data set {dataset!r}{did_you_mean(dataset, DATASETS)}")
     if dataset is not None:
@@ -65,6 +69,7 @@ def select(
         seeds=seeds,
         dataset=dataset,
         planted=planted,
+        weights=weights,
     )
 
 
@@ -88,19 +93,20 @@ def _table(word: str) -> dict[str, Any]:
 
 def plan(selection: Selection) -> list[Job]:
     """Return what has to be run and judged; ``ValueError`` when the selection makes no sense for any claim."""
+    check_weights([claim(name) for name in selection.claims], selection)
     tables = {name: table.as_config() for name, table in PARAMETRIZATIONS.items()}
     jobs = []
     for name in selection.claims:
         chosen = claim(name)
-        wanted = {table: fit_depth(config) for table, config in configurations(chosen, selection, tables).items()}
+        wanted = {label: fit_depth(config) for label, config in configurations(chosen, selection, tables).items()}
         predicted, refusals = _predict(chosen, wanted)
-        known = {table: config for table, config in wanted.items() if table in predicted}
-        note = "; ".join(f"does not apply to {table}: {why}" for table, why in refusals.items())
+        known = {label: config for label, config in wanted.items() if label in predicted}
+        note = "; ".join(f"does not apply to {label}: {why}" for label, why in refusals.items())
         for fault in chosen.faults if selection.planted else (None,):
             spared = fault.spares if fault else ()
-            hit = {table: config for table, config in known.items() if table not in spared}
+            hit = {label: config for label, config in known.items() if parametrization_of(label) not in spared}
             runs = tuple(points(chosen, selection, hit, code=code_version(), fault=fault))
-            flat = tuple(prediction for table in hit for prediction in predicted[table])
+            flat = tuple(prediction for label in hit for prediction in predicted[label])
             jobs.append(Job(_with_fault(chosen, fault), runs, flat, note))
     if not any(job.points for job in jobs):
         raise ValueError("; ".join(["there is nothing to run", *(f"{job.claim.name} {job.note}" for job in jobs)]))
@@ -116,12 +122,16 @@ def _with_fault(chosen: Claim, fault: Fault | None) -> Claim:
 
 
 def _predict(chosen: Claim, wanted: Mapping[str, Config]) -> tuple[dict[str, tuple[Prediction, ...]], dict[str, str]]:
+    """Return, by label, what the claim predicts of each configuration, or why it does not apply to it.
+
+    Predictions get the label for their parametrization, as rows have it: a claim knows tables and no variants.
+    """
     predicted, refusals = {}, {}
-    for table, config in wanted.items():
+    for label, config in wanted.items():
         try:
-            predicted[table] = chosen.predict(config)
+            predicted[label] = tuple(replace(each, parametrization=label) for each in chosen.predict(config))
         except ValueError as refusal:
-            refusals[table] = str(refusal)
+            refusals[label] = str(refusal)
     return predicted, refusals
 
 
@@ -145,7 +155,8 @@ def compute(
     timed = [point for point in wanted if point.experiment in TIMED]
     untimed = [point for point in wanted if point.experiment not in TIMED]
     pooled = pool(workers, initialise=set_threads) if workers > 1 else serial(initialise=set_threads)
-    stages = (("training", untimed, pooled), ("timing", timed, pool(1, initialise=set_threads)))
+    kinds = (("training", untimed, pooled), ("timing", timed, pool(1, initialise=set_threads)))
+    stages = [(title, group, engine) for title, points, engine in kinds for group in _by_precision(points)]
     return [
         execute(
             group,
@@ -157,12 +168,17 @@ def compute(
             progress=progress(title) if progress else None,
         )
         for title, group, engine in stages
-        if group
     ]
 
 
+def _by_precision(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the points in groups of one dtype, which the header of each run tells: lazy runs may have another."""
+    dtypes = dict.fromkeys(point.config["dtype"] for point in points)
+    return [[point for point in points if point.config["dtype"] == dtype] for dtype in dtypes]
+
+
 def provenance_of(point: Point) -> dict[str, Any]:
-    """Return where and with what the runs of a selection are computed."""
+    """Return where and with what the runs are computed that share a point's device and dtype."""
     from tpbench.bench.provenance import count_cores, provenance
 
     return provenance(point.config["device"], point.config["dtype"], count_cores())
@@ -185,36 +201,27 @@ def judge_job(job: Job, rows: pd.DataFrame | None) -> ClaimResult:
     return judge(job.claim.name, [estimate(prediction, rows) for prediction in job.predictions], job.note)
 
 
-def costs_of(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return one record a width from the rows of the claim ``cost``: median seconds with its 10% and 90% quantiles."""
-    records = []
-    for table, width in rows[["parametrization", "width"]].drop_duplicates().itertuples(index=False):
-        group = rows[(rows["parametrization"] == table) & (rows["width"] == width)]
-        seconds = group.loc[group["quantity"] == "step-seconds", "value"]
-        size = group.loc[group["quantity"] == "peak-bytes", "value"]
-        records.append(
-            {
-                "parametrization": str(table),
-                "width": int(width),
-                "seconds_low": float(seconds.quantile(0.1)),
-                "seconds": float(seconds.median()),
-                "seconds_high": float(seconds.quantile(0.9)),
-                "bytes": float(size.median()),
-            }
-        )
-    return records
-
-
 def origin_of(jobs: Sequence[Job], out: Path, wall_seconds: float) -> dict[str, Any]:
-    """Return the provenance of the first run, with every commit among the runs, all seeds and the wall time."""
+    """Return the provenance of the first run, with all commits, dtypes and seeds of the runs, and the wall time."""
     from tpbench.bench.store import path_of, read_header
 
     wanted = {point.digest: point for job in jobs for point in job.points}.values()
     headers = [read_header(path_of(out / "runs", point))["provenance"] for point in wanted]
     first = min(headers, key=lambda header: str(header["started"]))
-    commits = sorted({_commit(header) for header in headers})
-    seeds = max(seed for point in wanted for seed in point.seeds)
-    return {**first, "commit": ", ".join(commits), "seeds": f"0 to {seeds}", "wall_seconds": wall_seconds}
+    return {
+        **first,
+        "commit": ", ".join(sorted({_commit(header) for header in headers})),
+        "dtype": "+".join(sorted({str(header["dtype"]) for header in headers})),
+        "seeds": _spans(sorted({seed for point in wanted for seed in point.seeds})),
+        "wall_seconds": wall_seconds,
+    }
+
+
+def _spans(seeds: Sequence[int]) -> str:
+    """Write sorted seeds as ``0 to 9, 1048576 to 1048580``."""
+    firsts = [seed for before, seed in zip([None, *seeds], seeds, strict=False) if seed - 1 != before]
+    lasts = [seed for seed, after in zip(seeds, [*seeds[1:], None], strict=True) if seed + 1 != after]
+    return ", ".join(f"{first} to {last}" for first, last in zip(firsts, lasts, strict=True))
 
 
 def _commit(header: Mapping[str, Any]) -> str:
@@ -239,6 +246,7 @@ def judge_all(jobs: Sequence[Job], selection: Selection, out: Path, wall_seconds
 
     ``wall_seconds`` is how long the run took that computed them, for the record.
     """
+    from tpbench.bench.costs import costs_of
     from tpbench.bench.summary import summarise
 
     rows = tuple(rows_of(job, out) if job.points else None for job in jobs)

@@ -29,6 +29,7 @@ from tpbench.bench.plot import draw, encode
 
 COLUMNS = ["experiment", "parametrization", "width", "seed", "step", "layer", "index", "quantity", "value"]
 WIDTHS = (64, 128, 256, 512, 1024)
+LAZY_WIDTHS = (1024, 2**14, 2**17, 2**20)
 
 
 def make_claim(*figures: Figure) -> Claim:
@@ -57,15 +58,27 @@ def rows_of(records: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     return pd.DataFrame([("mlp", *record) for record in records], columns=COLUMNS)
 
 
-def power_law(name: str, quantity: str, slope: float, layer: int = ABSENT, step: int = ABSENT) -> pd.DataFrame:
+def power_law(
+    name: str,
+    quantity: str,
+    slope: float,
+    layer: int = ABSENT,
+    step: int = ABSENT,
+    widths: Sequence[int] = WIDTHS,
+) -> pd.DataFrame:
     """Rows whose root mean square over eight seeds and two indices is exactly 3 n^slope at every width."""
     generator = np.random.default_rng(7)
     records = []
-    for width in WIDTHS:
+    for width in widths:
         noise = np.exp(0.1 * generator.normal(size=(8, 2)))
         noise *= 3 * width**slope / np.sqrt(np.mean(noise**2))
         records += [(name, width, s, step, layer, i, quantity, noise[s, i]) for s in range(8) for i in range(2)]
     return rows_of(records)
+
+
+def with_lazy(dense: pd.DataFrame, lazy: pd.DataFrame) -> pd.DataFrame:
+    """Rows of dense and of lazy networks, the latter of seeds of their own."""
+    return pd.concat([dense.assign(weights="dense"), lazy.assign(weights="lazy", seed=lazy["seed"] + 2**20)])
 
 
 def picture(figure: Figure, judged: Sequence[Judged], rows: pd.DataFrame) -> Picture:

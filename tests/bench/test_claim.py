@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpbench.bench.claim import PROFILES, Claim, Kind, Point, Prediction, Row, Side, Sweep, canonical_json
+from tpbench.bench.claim import PROFILES, SETTLED, Claim, Kind, Point, Prediction, Row, Side, Sweep, canonical_json
 
 POINT = Point("training", "mup", 64, (0, 1, 2), {"rate": 0.5, "table": {"a": 1, "b": [1, 2]}}, "abc")
 
@@ -118,6 +118,26 @@ def test_a_rival_outside_the_tolerance_is_fine(rival: float, side: Side) -> None
 def test_a_sweep_has_one_number_of_seeds_a_width(seeds: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"got 2 widths and {len(seeds)} numbers of seeds"):
         Sweep(("mup",), (64, 128), seeds, {})
+
+
+def test_a_sweep_knows_its_sizes_by_weights() -> None:
+    sweep = Sweep(("mup",), (64, 128), (9, 5), {}, lazy={128: 4, 4096: 2})
+    assert sweep.sizes("dense") == {64: 9, 128: 5}
+    assert sweep.sizes("lazy") == {128: 4, 4096: 2}
+    plain = Sweep(("mup",), (64, 128), (9, 5), {})
+    assert plain.sizes("lazy") == {}
+    assert plain.variants == {"": {}}
+
+
+def test_a_sweep_without_variants_is_an_error() -> None:
+    with pytest.raises(ValueError, match="without variants runs nothing"):
+        Sweep(("mup",), (64,), (4,), {}, variants={})
+
+
+@pytest.mark.parametrize("key", SETTLED)
+def test_a_variant_changes_nothing_that_is_decided_elsewhere(key: str) -> None:
+    with pytest.raises(ValueError, match=f"variant 'other' changes {key}, "):
+        Sweep(("mup",), (64,), (4,), {}, variants={"": {}, "other": {"depth": 3, key: "x"}})
 
 
 @pytest.mark.parametrize("missing", PROFILES)

@@ -15,6 +15,7 @@ from drawings import (
     rows_of,
     texts,
 )
+from matplotlib.colors import rgb_to_hsv
 
 from tpbench.bench.claim import (
     ClaimResult,
@@ -65,6 +66,55 @@ def test_looks_stay_with_their_parametrization() -> None:
     assert canvas.looks(["MUP"])["MUP"] == together["muP"]
     many = canvas.looks([f"p{i}" for i in range(len(canvas.OTHER_LOOKS))])
     assert len(set(many.values())) == len(canvas.OTHER_LOOKS)
+
+
+def test_variants_are_shades_of_their_parametrization() -> None:
+    names = [f"{name}{variant}" for name in ("mup", "ntp") for variant in ("", ", depth 4", ", depth 8")]
+    together = canvas.looks(names)
+    assert list(together) == names
+    assert len(set(together.values())) == len(names)
+    assert together["mup"] == canvas.looks(["mup"])["mup"]
+    hues = {name: rgb_to_hsv(look.colour)[0] for name, look in together.items()}
+    for name in names:
+        assert hues[name] == pytest.approx(hues[name[:3]], abs=0.01)
+    assert together["mup, depth 4"].marker == together["ntp, depth 4"].marker != together["mup, depth 8"].marker
+    assert canvas.looks(["mup, depth 4", "mup, depth 8"]).items() <= together.items()
+
+
+@pytest.mark.parametrize("variants", [1, 3, 5, 9])
+def test_looks_of_many_variants_are_told_apart(variants: int) -> None:
+    names = [f"{name}, case {i}" for name in ("mup", "ntp", "sp", "mine") for i in range(variants)]
+    assert len(set(canvas.looks(names).values())) == len(names)
+
+
+def test_with_lazy_weights_the_marker_tells_nothing_else() -> None:
+    found = canvas.looks(["mup", "ntp", "ntp, depth 4"], ["dense", "lazy"])
+    assert {(look.marker, look.lazy) for look in found.values()} == {("o", "D")}
+    assert len({look.colour for look in found.values()}) == 3
+
+
+def test_a_finding_of_a_variant_does_not_run_into_its_number() -> None:
+    row = judge("mup, depth 4", "output", Kind.EXPONENT, 0.5)
+    rows = power_law("mup, depth 4", "output", 0.5)
+    drawn = picture(Figure.EXPONENTS, [row], rows)
+    assert texts(drawn) == ["mup, depth 4: 0.51 [0.48, 0.54], theory 1/2 ✓"]
+
+
+@pytest.mark.parametrize("length", [10, 40, 80])
+def test_the_legend_keeps_within_the_picture(length: int) -> None:
+    names = ["mup", *(f"mup, {'x' * length}{i}" for i in range(3))]
+    rows = pd.concat(power_law(name, "output", 0.0) for name in names)
+    drawn = picture(Figure.EXPONENTS, [judge(name, "output", Kind.EXPONENT, 0.0) for name in names], rows)
+    (shared,) = drawn.legends
+    box = shared.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= drawn.bbox.width
+    assert set(names) < {text.get_text() for text in shared.get_texts()}
+
+
+def test_pictures_of_variants_are_named_after_the_claim_alone() -> None:
+    claim = make_claim(Figure.EXPONENTS)
+    result = ClaimResult(claim.name, (judge("mup, depth 4/2", "output", Kind.EXPONENT, 0.0),))
+    assert list(draw(claim, result, power_law("mup, depth 4/2", "output", 0.0))) == ["feature-movement-exponents"]
 
 
 @pytest.mark.parametrize("groups", [[1], [2], [1, 1], [3, 3], [4, 4, 1], [5], [1, 1, 1, 1, 1], [7, 2, 3]])

@@ -73,3 +73,14 @@ def test_trajectories_leave_out_diverged_seeds_and_say_so() -> None:
     assert data(lines(drawn.axes[0], "n = 64")[0])[1] == pytest.approx(rest.groupby("step")["value"].mean())
     assert f"n = 64 ({legend.DIVERGED})" in entries(drawn)
     assert "n = 256" in entries(drawn)
+
+
+def test_trajectories_of_one_seed_leave_out_widths_without_it() -> None:
+    """Lazy networks have other seeds than dense ones, so the first seed's limit is not theirs."""
+    rows = trajectories([0, 1])
+    wide = (rows["width"] == 256) & (rows["quantity"] == "output")
+    rows.loc[wide, "seed"] += 2**20
+    drawn = picture(Figure.TRAJECTORIES, [], rows)
+    assert "n = 64" in entries(drawn)
+    assert "n = 256" not in entries(drawn)
+    assert not lines(drawn.axes[0], "n = 256")

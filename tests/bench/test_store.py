@@ -225,6 +225,20 @@ def test_load_stacks_runs_and_counts_a_point_once(tmp_path: Path) -> None:
     assert store.load(tmp_path, []).empty
 
 
+def test_rows_tell_the_weights_of_their_configuration(tmp_path: Path) -> None:
+    points = [a_point(64), a_point(128, weights="dense"), a_point(128, weights="lazy"), a_point(256, weights="lazy")]
+    for point in points:
+        store.write_run(tmp_path, point, [Row("size", 1.0, seed=0)], {}, 1.0)
+    table = store.load(tmp_path, points)
+    assert list(zip(table["width"], table["weights"], strict=True)) == [
+        (64, "dense"),  # files from before there were weights
+        (128, "dense"),
+        (128, "lazy"),
+        (256, "lazy"),
+    ]
+    assert table["weights"].dtype == "category"
+
+
 def test_load_says_how_many_runs_are_missing(tmp_path: Path) -> None:
     points = [a_point(width) for width in (64, 128, 256)]
     store.write_run(tmp_path, points[0], ROWS, {}, 1.0)

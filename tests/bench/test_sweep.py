@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpbench.bench.claim import PROFILES, Claim, Config, Fault, Sweep
-from tpbench.bench.sweep import Selection, check_sizes, chosen_sweep, configurations, points
+from tpbench.bench.sweep import (
+    Selection,
+    check_sizes,
+    chosen_sweep,
+    configurations,
+    label,
+    parametrization_of,
+    points,
+)
 
 TABLES: dict[str, Config] = {"mup": {"a": 1}, "ntp": {"a": 2}}
 SWEEP = Sweep(
@@ -148,6 +156,7 @@ def test_a_fault_changes_the_configuration_and_nothing_else() -> None:
         selected(),
         selected(claims=("c", "d"), profile="full", device="cuda", widths=(8, 16, 32), seeds=5, planted=True),
         selected(tables={"mine": {"a": [1, 2]}}),
+        selected(weights="lazy"),
     ],
 )
 def test_a_selection_survives_json(selection: Selection) -> None:
@@ -167,3 +176,35 @@ def test_a_selection_that_lacks_something_is_an_error(field: str) -> None:
 def test_a_selection_with_a_number_for_a_list_is_an_error(field: str) -> None:
     with pytest.raises(ValueError, match="not a selection of runs"):
         Selection.from_config({**selected().as_config(), field: 3})
+
+
+VARIANTS = {"": {}, "depth 4": {"depth": 4}, "data, whitened": {"dataset": "gaussian"}}
+
+
+def test_every_parametrization_is_run_in_every_variant() -> None:
+    sweep = dataclasses.replace(SWEEP, variants=VARIANTS)
+    claim = dataclasses.replace(CLAIM, sweeps=dict.fromkeys(PROFILES, sweep))
+    found = configurations(claim, selected(), TABLES)
+    assert list(found) == [
+        *("mup", "mup, depth 4", "mup, data, whitened"),
+        *("ntp", "ntp, depth 4", "ntp, data, whitened"),
+    ]
+    for name, config in found.items():
+        table, _, variant = name.partition(", ")
+        plain = configurations(CLAIM, selected(), TABLES)[table]
+        assert config == {**plain, **VARIANTS[variant]}
+        assert parametrization_of(name) == table
+    assert {point.parametrization for point in runs(selected(), claim)} == set(found)
+    assert all(point.config == found[point.parametrization] for point in runs(selected(), claim))
+
+
+def test_a_variant_keeps_the_data_set_it_is_named_after() -> None:
+    claim = dataclasses.replace(CLAIM, sweeps=dict.fromkeys(PROFILES, dataclasses.replace(SWEEP, variants=VARIANTS)))
+    found = configurations(claim, selected(dataset="digits"), TABLES)
+    assert (found["mup"]["dataset"], found["mup, data, whitened"]["dataset"]) == ("digits", "gaussian")
+
+
+@given(st.from_regex(r"[\w.+-]{1,40}", fullmatch=True), st.text())
+def test_a_label_begins_with_its_parametrization(name: str, variant: str) -> None:
+    assert parametrization_of(label(name, variant)) == name
+    assert label(name, variant).removeprefix(name).removeprefix(", ") == variant.removeprefix(", ")

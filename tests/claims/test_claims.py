@@ -12,7 +12,7 @@ import torch
 
 from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Point, Row, Verdict
 from tpbench.bench.estimate import estimate
-from tpbench.bench.sweep import Selection
+from tpbench.bench.sweep import Selection, label, parametrization_of
 from tpbench.claims import CLAIMS
 from tpbench.claims.experiments import EXPERIMENTS, TIMED, run
 from tpbench.claims.experiments.cost import WASTE
@@ -51,10 +51,12 @@ def test_is_well_formed(claim: Claim) -> None:
     assert "arXiv" in claim.source or "derived" in claim.source or "count" in claim.source
     for profile in PROFILES:
         sweep = claim.sweeps[profile]
-        assert len(sweep.widths) >= 3
-        assert min(sweep.seeds) >= 2
+        assert len({*sweep.widths, *sweep.lazy}) >= 3
+        assert min((*sweep.seeds, *sweep.lazy.values())) >= 2
         [job] = plan(Selection((claim.name,), profile, "cpu"))
-        assert {p.parametrization for p in job.predictions} == set(sweep.parametrizations) <= set(PARAMETRIZATIONS)
+        labels = {p.parametrization for p in job.predictions}
+        assert labels == {label(name, variant) for name in sweep.parametrizations for variant in sweep.variants}
+        assert {parametrization_of(name) for name in labels} == set(sweep.parametrizations) <= set(PARAMETRIZATIONS)
         assert job.note == ""
         for prediction in job.predictions:
             assert abs(prediction.rival - prediction.predicted) >= 2 * prediction.tolerance

@@ -22,6 +22,10 @@ ABSENT = -1
 
 PROFILES = ("smoke", "nightly", "full")
 
+DENSE, LAZY = "dense", "lazy"
+WEIGHTS = (DENSE, LAZY)
+"""What a configuration's key ``weights`` says: matrices that are built, or lazy ones of the same law that never are."""
+
 
 class Row(NamedTuple):
     """One measured number. The run that holds it adds experiment, parametrization and width."""
@@ -66,12 +70,22 @@ class Point:
         return hashlib.sha256(canonical_json(self.as_config()).encode()).hexdigest()[:16]
 
 
+SETTLED = ("parametrization", "weights", "device")
+"""Keys of a configuration that no variant may change."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Which runs a claim needs at one profile.
 
     ``seeds[i]`` is the number of seeds at ``widths[i]``: narrow networks are cheap, so they can have more.
     ``block`` is the most seeds one run holds: a longer ensemble is several runs, so that a kill loses less.
+    ``lazy`` are the widths, with their seeds, of networks with lazy weights; a width may be in both, and then its
+    dense and its lazy networks are different ones of one law. ``variants`` are named changes of ``config``: every
+    parametrization is run in each of them, the one named "" being the plain one.
+
+    Raises ``ValueError`` for widths without seeds, without any variant, and for a variant that changes what is
+    decided elsewhere (``SETTLED``).
     """
 
     parametrizations: tuple[str, ...]
@@ -79,6 +93,8 @@ class Sweep:
     seeds: tuple[int, ...]
     config: Config
     block: int = 1024
+    lazy: Mapping[int, int] = field(default_factory=dict)
+    variants: Mapping[str, Config] = field(default_factory=lambda: {"": {}})
 
     def __post_init__(self) -> None:
         if len(self.seeds) != len(self.widths):
@@ -86,6 +102,19 @@ class Sweep:
                 f"a sweep needs one number of seeds a width: got {len(self.widths)} widths and "
                 f"{len(self.seeds)} numbers of seeds"
             )
+        if not self.variants:
+            raise ValueError('a sweep without variants runs nothing: the plain variant is {"": {}}')
+        for name, changes in self.variants.items():
+            settled = [key for key in SETTLED if key in changes]
+            if settled:
+                raise ValueError(
+                    f"variant {name!r} changes {', '.join(settled)}, which the selection and the sweep's "
+                    "parametrizations, widths and lazy widths decide: leave that out of the variant"
+                )
+
+    def sizes(self, weights: str) -> Mapping[int, int]:
+        """Return width -> seeds of the networks with dense, or with lazy, weights."""
+        return {DENSE: dict(zip(self.widths, self.seeds, strict=True)), LAZY: self.lazy}[weights]
 
 
 class Kind(StrEnum):
@@ -211,7 +240,8 @@ def _distance(row: Judged) -> float:
 class Fault:
     """A deliberate error: changes to the configuration of the runs, made behind the back of the prediction.
 
-    ``spares`` names parametrizations of which the claim says nothing that the error could falsify.
+    ``spares`` names parametrizations (in all their variants) of which the claim says nothing that the error could
+    falsify.
     """
 
     name: str

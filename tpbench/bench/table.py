@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tpbench.bench.claim import Point, Row
+from tpbench.bench.claim import DENSE, Point, Row
 
 DTYPES: Mapping[str, Any] = {
     "experiment": "category",
     "parametrization": "category",
     "width": np.int64,  # 64 bits, so that a reader may square a width
+    "weights": "category",
     "seed": np.int64,
     "step": np.int32,
     "layer": np.int32,
@@ -39,6 +40,7 @@ def tabulate(point: Point, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     columns["width"] = [point.width] * count
     columns["experiment"] = [point.experiment] * count
     columns["parametrization"] = [point.parametrization] * count
+    columns["weights"] = [point.config.get("weights", DENSE)] * count
     return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in DTYPES.items()}, columns=list(DTYPES))
 
 

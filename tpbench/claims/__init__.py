@@ -12,6 +12,8 @@ from tpbench.claims import (
     coordinate_size,
     cost,
     feature_movement,
+    kernel_regime_is_linear,
+    mup_deep_limit,
     mup_linear_limit,
     ntk_dynamics,
     ntk_frozen,
@@ -31,7 +33,9 @@ CLAIMS: Mapping[str, Claim] = {
         ntk_frozen,
         ntk_dynamics,
         sp_kernel,
+        kernel_regime_is_linear,
         mup_linear_limit,
+        mup_deep_limit,
         cost,
     )
 }

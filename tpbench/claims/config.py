@@ -35,7 +35,20 @@ DEFAULTS: Mapping[str, Any] = {
     "dtype": "float32",
     "device": "cpu",
 }
-EXPERIMENT_KEYS = frozenset({"parametrization", "shares", "rival_shares", "probes", "limit", "rival", "waste"})
+EXPERIMENT_KEYS = frozenset(
+    {
+        "parametrization",
+        "shares",
+        "rival_shares",
+        "probes",
+        "limit",
+        "rival",
+        "limit_parametrization",  # the limit's table, where it is another than the networks'
+        "limit_points",
+        "limit_replicates",
+        "waste",
+    }
+)
 """Keys that one experiment alone reads."""
 
 

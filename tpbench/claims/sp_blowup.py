@@ -49,8 +49,18 @@ CLAIM = Claim(
     experiment="training",
     sweeps={
         "smoke": sweep(("sp",), {64: 256, 128: 192, 256: 128, 512: 64, 1024: 24}, SETTINGS),
-        "nightly": sweep(("sp",), {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 32}, SETTINGS),
-        "full": sweep(("sp",), {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 64, 4096: 32}, SETTINGS),
+        "nightly": sweep(
+            ("sp",),
+            {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 32},
+            SETTINGS,
+            lazy={2**10: 64, 2**12: 64, 2**14: 32, 2**16: 32, 2**18: 16},
+        ),
+        "full": sweep(
+            ("sp",),
+            {64: 512, 128: 512, 256: 256, 512: 128, 1024: 64, 2048: 64, 4096: 32},
+            SETTINGS,
+            lazy={2**10: 64, 2**12: 64, 2**14: 64, 2**16: 64, 2**18: 32, 2**20: 16},
+        ),
     },
     predict=predict,
     faults=(Fault("rate-over-n", "every learning rate is divided by the width", replacing_table(divide_by_width)),),

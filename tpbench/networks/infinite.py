@@ -2,8 +2,10 @@
 
 An infinitely wide network is a set of averages over neurons; a lazy network whose fresh Gaussian vectors are scrambled
 Sobol' points, a neuron a point, computes those averages by randomised quasi-Monte Carlo. ``replicates`` independent
-scrambles give a mean and its standard error. What is left is a bias that falls with the number of points M like
-M^(-3/2): the square of the error of one average, measured by running several M and extrapolated away.
+scrambles give a mean and its standard error. What is left is a bias that falls with the number of points M, measured
+by running several M and extrapolated away. Where features are learned it is the square of the error of one average,
+about M^(-3/2); where they move by n^(-r) it is what they have moved at width M: M^(-r) in the movement itself, and of
+second order, M^(-2r), elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from tpbench.networks.mlp import Ensemble, Mlp, initialise_lazy
 from tpbench.networks.trajectory import MEASURES, Course, Measure, trajectories
-from tpbench.parametrization import Parametrization
+from tpbench.parametrization import Parametrization, least_movement
 from tpbench.weights.innovations import Innovations, Sobol
 
 Array = NDArray[np.float64]
@@ -24,6 +26,7 @@ POINTS = (2**10, 2**11, 2**12)
 REPLICATES = 64
 BIAS_POWER = 1.5
 NEURONS_AT_ONCE = 2**17
+MOVEMENTS = frozenset({"preactivation-change", "activation-change"})
 SHOWN = ("output", "loss", "preactivation", "activation", "preactivation-change", "activation-change")
 
 
@@ -104,7 +107,8 @@ def limit(
         at_once = max(1, NEURONS_AT_ONCE // count)
         by_points[count] = mean_trajectories(build, course, chosen, range(first, first + replicates), at_once)
         first += replicates  # scrambles are not shared between numbers of points
-    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}) for name in chosen}
+    powers = {name: bias_power(name, parametrization, network.depth) for name in chosen}
+    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}, powers[name]) for name in chosen}
 
 
 def mean_trajectories(
@@ -136,8 +140,16 @@ def queries(course: Course) -> int:
     return max(1, sum(batches) + len(course.probes) * (len(course.order) + 1))
 
 
-def _extrapolated(by_points: Mapping[int, Mean]) -> Limit:
-    """Fit mean(M) = limit + c M^(-3/2), weighted by the standard errors averaged over the whole quantity.
+def bias_power(measure: str, parametrization: Parametrization, depth: int) -> float:
+    """Return the p of the bias M^(-p) that is left at M points in a measure of that name."""
+    movement = float(least_movement(parametrization, depth))
+    if movement <= 0:
+        return BIAS_POWER
+    return movement if measure in MOVEMENTS else min(BIAS_POWER, 2 * movement)
+
+
+def _extrapolated(by_points: Mapping[int, Mean], power: float) -> Limit:
+    """Fit mean(M) = limit + c M^(-power), weighted by the standard errors averaged over the whole quantity.
 
     One weight for all entries of a quantity: an entry's own error from few replicates is too noisy to weigh by.
     """
@@ -148,7 +160,7 @@ def _extrapolated(by_points: Mapping[int, Mean]) -> Limit:
         return Limit(means[0], errors[0], dict(by_points))
     scale = np.sqrt(np.mean(errors**2, axis=tuple(range(1, errors.ndim))))
     weight = 1 / np.maximum(scale, np.finfo(np.float64).tiny) if scale.all() else np.ones(len(counts))
-    design = np.stack([np.ones(len(counts)), (np.array(counts) / counts[0]) ** -BIAS_POWER], axis=1)
+    design = np.stack([np.ones(len(counts)), (np.array(counts) / counts[0]) ** -power], axis=1)
     rule = np.linalg.pinv(design * weight[:, None])[0] * weight
     mean = np.tensordot(rule, means, axes=1)
     error = np.sqrt(np.tensordot(rule**2, errors**2, axes=1))

@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 
 GROWTH = 1.5
-WELL_APART = 1e-3
+WELL_APART = 1e-2
 """Eigenvalue of a Gram matrix of unit vectors from which its direction is taken at once; with weaker ones the
-vectors are projected again first, so that bases stay orthonormal to about eps / WELL_APART."""
-PROJECT_AGAIN = 1e-2
-"""Share of a vector's length below which what a projection left is projected a second time: the first one leaves an
-error of eps times the whole vector, so bases stay orthogonal to about eps / PROJECT_AGAIN."""
+vectors are projected again first, so that bases stay orthonormal to a few eps / WELL_APART."""
+PROJECT_AGAIN = 0.5
+"""Share of a vector's length below which what a projection left is projected a second time. Half, since errors pass
+from block to block: a projection leaves the basis' own error times the whole vector, so a new row inherits it divided
+by the share. With 1e-2, queries that move by a hundredth a step lost 1e-2 of orthogonality in float32 in 40 steps."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class Side:
         self._image = like.new_empty((seeds, room, image_size))
         self._rest: Tensor | None = None
         self._tolerance = tolerance
+        info = torch.finfo(like.dtype)
+        # Between these lengths squares neither overflow, nor underflow for a remainder of ``tolerance`` of the length.
+        self._range = (1e3 * info.tiny**0.5 / max(tolerance, info.eps), info.max**0.5 / 2)
 
     @property
     def basis(self) -> Tensor:
@@ -61,8 +65,27 @@ class Side:
         The images of new rows are left for the caller to fill. Rows of x that are not finite add nothing and get
         coordinates that are not finite.
         """
-        start = self.rank
         length = torch.linalg.vector_norm(x, dim=-1)
+        odd = ~((length > self._range[0]) & (length < self._range[1]))
+        return self._find_rescaled(x, odd) if _any(odd) else self._find(x, length)
+
+    def _find_rescaled(self, x: Tensor, odd: Tensor) -> Found:
+        """Find x, of which the odd rows are zero, not finite, or have squares that are."""
+        largest = x.abs().amax(dim=-1)
+        finite = largest.isfinite()
+        unit = torch.where(odd & finite & (largest > 0), largest, 1.0)[:, :, None]
+        inside = torch.where(finite[:, :, None], x / unit, 0.0)
+        found = self._find(inside, torch.linalg.vector_norm(inside, dim=-1))
+        coordinates = found.coordinates
+        if self.rank == 0 and _any(~finite):  # a row of zeros, for a coordinate that is not finite
+            self._grow(1).zero_()
+            self.image.zero_()
+            coordinates = functional.pad(coordinates, (0, 1))
+        return Found(torch.where(finite[:, :, None], coordinates * unit, torch.nan), found.real)
+
+    def _find(self, x: Tensor, length: Tensor) -> Found:
+        """Find x, whose rows are finite and have these lengths."""
+        start = self.rank
         coordinates, rest = self._project(x, into=self._scratch(x))
         before, real = length, []
         for _ in range(x.shape[1]):
@@ -70,20 +93,19 @@ class Side:
             if _any(left < PROJECT_AGAIN * before):
                 more, rest = self._project(rest, into=rest)
                 coordinates = coordinates + more
-                left = torch.linalg.vector_norm(rest, dim=-1)
-            fresh = (left > self._tolerance * length) & left.isfinite()
-            turn, taken, done = _directions(rest, left, fresh)
+                before = left = torch.linalg.vector_norm(rest, dim=-1)
+            fresh = left > self._tolerance * length
+            turn, taken, done = _directions(rest, left, fresh, most=x.shape[2] - self.rank)
             if turn.shape[1] == 0:
                 break
             new = self._grow(turn.shape[1])
-            torch.bmm(turn, _finite(rest, left), out=new)
+            torch.bmm(turn, rest, out=new)
             part = torch.bmm(rest, new.mT)
             coordinates = torch.cat([coordinates, part], dim=-1)
             real.append(taken)
             if done:
                 break
             rest.baddbmm_(part, new, alpha=-1)
-            before = left
         nothing = torch.ones((len(x), 0), dtype=torch.bool, device=x.device)
         return Found(coordinates, torch.cat([nothing, *real], dim=1)[:, : self.rank - start])
 
@@ -124,35 +146,37 @@ class Side:
         return self._basis[:, start : self.rank]
 
 
-def _directions(rest: Tensor, left: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor, bool]:
+def _directions(rest: Tensor, left: Tensor, fresh: Tensor, most: int) -> tuple[Tensor, Tensor, bool]:
     """Return the well resolved orthonormal directions of the fresh rows of ``rest`` as combinations of its rows.
 
-    (seed, new, batch), which of them are real, (seed, new), and whether nothing is left besides them.
+    (seed, new, batch), which of them are real, (seed, new), and whether nothing is left besides them. Rows without
+    values are taken to be independent as long as there is space, for ``most`` more.
     """
     both = fresh[:, :, None] & fresh[:, None, :]
     inverse = torch.where(fresh, 1 / left, 0.0)
     gram = torch.where(both, torch.bmm(rest, rest.mT) * inverse[:, :, None] * inverse[:, None, :], 0.0)
-    values, vectors = torch.linalg.eigh(gram)
-    taken = values.flip(-1) >= WELL_APART  # strongest first
+    values, vectors = (found.flip(-1) for found in torch.linalg.eigh(gram))  # strongest first
+    taken = values >= WELL_APART
     if rest.device.type == "meta":
-        count, done = rest.shape[1], True
+        count, done = max(0, min(rest.shape[1], most)), True
     else:
         counts = taken.sum(dim=-1)
         count, done = int(counts.max()), bool((counts == fresh.sum(dim=-1)).all())
     taken = taken[:, :count]
-    root = torch.where(taken, values.flip(-1)[:, :count].clamp_min(WELL_APART).rsqrt(), 0.0)
-    return vectors.flip(-1)[:, :, :count].mT * root[:, :, None] * inverse[:, None, :], taken, done
+    root = torch.where(taken, values[:, :count].clamp_min(WELL_APART).rsqrt(), 0.0)
+    turn = vectors[:, :, :count].mT * root[:, :, None]
+    # Any rotation of these is as orthonormal. Rounding must not choose it, or devices would see different networks:
+    # the one nearest to the rows themselves, G^(-1/2), where all are taken, and else the one with fixed signs.
+    weights = torch.arange(1, rest.shape[1] + 1, dtype=rest.dtype, device=rest.device).rsqrt()
+    signed = turn * torch.where(turn @ weights < 0, -1.0, 1.0)[:, :, None]
+    if count == rest.shape[1]:
+        signed = torch.where(taken.all(dim=1)[:, None, None], torch.bmm(vectors, turn), signed)
+    return signed * inverse[:, None, :], taken, done
 
 
 def _any(condition: Tensor) -> bool:
     """Return whether a condition holds anywhere; a tensor without values is taken to be the common case."""
     return condition.device.type != "meta" and bool(condition.any())
-
-
-def _finite(rest: Tensor, left: Tensor) -> Tensor:
-    """Return ``rest`` with zeros for rows that are not finite: their weight is 0, and 0 · NaN is not."""
-    bad = ~left.isfinite()
-    return rest.masked_fill(bad[:, :, None], 0.0) if _any(bad) else rest
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class _Counted:
         shape = (len(self.seeds), count, size)
         if out is None:
             out = torch.empty(shape, dtype=dtype, device=device)
-        elif tuple(out.shape) != shape or out.dtype != dtype or not _is_on(out, device):
+        elif tuple(out.shape) != shape or out.dtype != dtype or out.device.type != device.type:
             came = f"{tuple(out.shape)}, {out.dtype} on {out.device}"
             raise ValueError(f"axis {axis!r} gives {shape}, {dtype} on {device}, but `out` is {came}")
         if count > 0 and not out.is_meta:
@@ -128,10 +128,6 @@ class Sobol(_Counted):
         if axis not in self._points:
             self._points[axis] = SobolAxis(self.seeds, axis, period=self._period)
         self._points[axis].normals_(first, out)
-
-
-def _is_on(tensor: Tensor, device: torch.device) -> bool:
-    return tensor.device.type == device.type and device.index in (None, tensor.device.index)
 
 
 def _draw_normals_(streams: list[list[np.random.Generator]], out: NDArray[Any]) -> None:

@@ -115,8 +115,8 @@ class LazyGaussian(GaussianWeights):
         A small difference of long vectors is mostly rounding outside the span of what was asked; asked itself, that
         rounding would be a new direction.
         """
-        change = self._ask(now, right=True)
-        change = change - padded(self._ask(start, right=True), start.shape[1], change.shape[2])
+        ends = [self._ask(x, right=True) for x in (now, start)]
+        change = padded(ends[0], now.shape[1], self._right.rank) - ends[1]  # start may have been new, too
         return torch.bmm(change, self._right.image).mul_(scale)
 
     def update_matmul(self, x: Tensor, *, scale: float = 1.0) -> Tensor:
@@ -167,7 +167,8 @@ class LazyGaussian(GaussianWeights):
         found = side.find(x)
         if found.real.shape[1]:
             self._draw(side, other, found, self._axes.out if right else self._axes.into)
-        self._asked[right] = _Asked(weakref.ref(x), x._version, found.coordinates)
+        if not x.is_inference():  # which have no version that tells whether they were changed since
+            self._asked[right] = _Asked(weakref.ref(x), x._version, found.coordinates)
         return found.coordinates
 
     def _draw(self, side: Side, other: Side, found: Found, axis: str) -> None:

@@ -30,7 +30,7 @@ WORDS = TABLE_BITS + 1
 """Random words that the scramble of a dimension takes: one for every column of its matrix, one for the shift."""
 
 _ONE = 0x3FF << BITS
-_GROUP = 1 << 18
+_GROUP = 1 << 20
 
 Words = NDArray[np.int64]
 
@@ -107,7 +107,7 @@ class SobolAxis:
         start = 0
         while start < count:
             block, place = divmod(first + start, self._period)
-            # A few rows at a time stay in the cache, and need little memory besides `out`.
+            # So many numbers at a time stay in the cache, and little memory is needed besides `out`.
             stop = min(count, start + self._period - place, start + max(1, _GROUP // (seeds * size)))
             self._rows_(block, range(place, place + stop - start), out[:, start:stop])
             start = stop
@@ -138,8 +138,9 @@ class SobolAxis:
 
 def bit_stream(seed: int, axis: str, purpose: str, part: int = 0) -> np.random.SFC64:
     """Return the random bits of one seed, axis, purpose (a word) and part; no two of them share a stream."""
-    # As a spawn key the name keeps apart from the seed's own digits.
-    return np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(part, *f"{purpose} {axis}".encode())))
+    # The whole name as one number, not a checksum; as a spawn key it keeps apart from the seed's own digits.
+    name = int.from_bytes(f"{purpose} {axis}".encode(), "big")
+    return np.random.SFC64(np.random.SeedSequence(seed, spawn_key=(part, name)))
 
 
 def _on(words: Words, like: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ def draw(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> dict[str, Pic
     """Return the pictures of a claim by name, such as ``feature-movement-exponents``.
 
     ``rows`` has the columns parametrization, width, seed, step, layer, index, quantity and value; a
-    coordinate that a row lacks is -1. Raises ``ValueError`` when the result belongs to another claim.
+    coordinate that a row lacks is -1. It may have ``weights``, dense or lazy; without, all are dense. Raises
+    ``ValueError`` when the result belongs to another claim.
     """
     if result.claim != claim.name:
         raise ValueError(f"the pictures of claim {claim.name!r} need its own result, but got that of {result.claim!r}")

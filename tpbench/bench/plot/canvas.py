@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 
-from tpbench.bench.claim import Claim, Judged
+from tpbench.bench.claim import LAZY, Claim, Judged
+from tpbench.bench.sweep import parametrization_of
 from tpbench.bench.words import MARKS, interval, place, term, theory
 
 Colour = tuple[float, float, float]
@@ -24,14 +25,16 @@ Spot = tuple[int, int]
 COLUMNS, WIDEST = 3, 4
 PANEL_WIDTH, PANEL_HEIGHT, LINE_HEIGHT = 3.4, 2.3, 0.15  # inches
 NARROWEST = 6.8  # inches, so that a title has room over a single panel
+DENSE_MARKER, LAZY_MARKER = "o", "D"
 GREY: Colour = (0.35, 0.35, 0.35)
 
 
 class Look(NamedTuple):
-    """How one parametrization is drawn, the same in every picture."""
+    """How one parametrization is drawn, the same in every picture; ``lazy`` is the marker of lazy weights."""
 
     colour: Colour
     marker: str
+    lazy: str = LAZY_MARKER
 
     @property
     def ink(self) -> Colour:
@@ -56,6 +59,9 @@ LOOKS = {
 OTHER_LOOKS = tuple(Look(_PALETTE[i], marker) for i, marker in ((1, "v"), (9, "P"), (5, "X"), (7, "p"), (8, "h")))
 """For parametrizations without an entry: chosen by a digest of the name, so that they keep theirs as well."""
 
+SHADES = (0.4, -0.45, 0.65, -0.7)
+"""How much white (or, negative, black) the variants of a parametrization have, in the order of their names."""
+
 _STYLE: dict[Any, Any] = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
@@ -78,17 +84,45 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(_STYLE)
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Return a colour and a marker a parametrization; letter case and punctuation do not matter."""
+def looks(names: Iterable[str], weights: Collection[str] = ()) -> dict[str, Look]:
+    """Return a colour and a marker a parametrization; letter case and punctuation do not matter.
+
+    The variants of a parametrization are shades of its colour, and a variant has one marker under all of them. Where
+    there are lazy weights among ``weights``, markers tell the weights and nothing else.
+    """
     given = list(dict.fromkeys(names))
+    plain = _plain_looks({parametrization_of(name) for name in given})
+    variants = sorted({_variant(name) for name in given} - {""})
+    found = {}
+    for name in given:
+        look, variant = plain[parametrization_of(name)], _variant(name)
+        if variant:
+            place = variants.index(variant)
+            shade, other = SHADES[place % len(SHADES)], OTHER_LOOKS[place % len(OTHER_LOOKS)]
+            look = Look(_shaded(look.colour, shade), other.marker)
+        found[name] = look._replace(marker=DENSE_MARKER) if LAZY in weights else look
+    return found
+
+
+def _plain_looks(names: Iterable[str]) -> dict[str, Look]:
     chosen: dict[str, Look] = {}
-    for name in sorted(given):
+    for name in sorted(names):
         key = "".join(letter for letter in name.casefold() if letter.isalnum())
         first = int(hashlib.sha256(key.encode()).hexdigest(), 16)
         others = [OTHER_LOOKS[(first + i) % len(OTHER_LOOKS)] for i in range(len(OTHER_LOOKS))]
         free = [look for look in others if look not in chosen.values()]
         chosen[name] = LOOKS[key] if key in LOOKS else (free or others)[0]
-    return {name: chosen[name] for name in given}
+    return chosen
+
+
+def _variant(name: str) -> str:
+    return name.removeprefix(parametrization_of(name))
+
+
+def _shaded(colour: Colour, shade: float) -> Colour:
+    """Return a colour mixed with that much white, or black where it is negative."""
+    red, green, blue = ((1 - abs(shade)) * part + max(shade, 0) for part in colour)
+    return (red, green, blue)
 
 
 def spots(groups: Sequence[int]) -> list[Spot]:
@@ -173,4 +207,5 @@ def subject(quantity: str, layer: int, step: int) -> str:
 def finding(name: str, judged: Judged) -> str:
     """Return one line: ``muP 0.49 [0.46, 0.52], theory 1/2 ✓``."""
     estimate = judged.estimate
+    name += ":" if parametrization_of(name) != name else ""  # a variant may end in a number
     return f"{name} {interval(estimate)}, theory {theory(estimate.prediction)} {MARKS[judged.verdict]}"

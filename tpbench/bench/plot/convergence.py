@@ -8,30 +8,35 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
-from matplotlib.ticker import MaxNLocator
 
-from tpbench.bench.claim import Claim, ClaimResult, Judged, Kind
+from tpbench.bench.claim import DENSE, LAZY, Claim, ClaimResult, Judged, Kind
 from tpbench.bench.plot import canvas, legend, marks
 from tpbench.bench.plot.canvas import Look
 from tpbench.bench.plot.legend import left_out, swatches, write_legend
-from tpbench.bench.plot.summary import Curve, bias, mean, select, spread
+from tpbench.bench.plot.summary import Curve, bias, by_weights, mean, select, spread
 from tpbench.bench.words import term
 
 MOST_STEPS = 4
 
 
 class Rate(NamedTuple):
-    """How one kind of error is called, summarised and drawn."""
+    """How one kind of error is summarised and drawn (``lazy`` is the marker of lazy weights), and called by weights."""
 
-    name: str
     summary: Callable[[pd.DataFrame], Curve]
     marker: str
     hollow: bool
+    lazy: str
+    keys: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What the error is called."""
+        return self.keys[DENSE]
 
 
 RATES: Mapping[Kind, Rate] = {
-    Kind.BIAS: Rate(legend.BIAS, bias, "o", False),
-    Kind.SPREAD: Rate(legend.SPREAD, spread, "s", True),
+    Kind.BIAS: Rate(bias, "o", False, "D", legend.BIASES),
+    Kind.SPREAD: Rate(spread, "s", True, "d", legend.SPREADS),
 }
 
 
@@ -53,14 +58,17 @@ def draw_convergence(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> P
     panels = [panel for group in groups for panel in group]
     if not panels:
         return canvas.nothing(claim, "This claim predicts no rate of convergence, so there is none to draw.")
-    named = canvas.looks(row.estimate.prediction.parametrization for panel in panels for row in panel.judged)
+    weights = by_weights(rows)
+    named = canvas.looks((row.estimate.prediction.parametrization for panel in panels for row in panel.judged), weights)
     lines = max(len(panel.judged) for panel in panels)
     placed = canvas.spots([len(group) for group in groups if group])
     picture, axes = canvas.sheet(claim, placed, lines)
     for space, panel in zip(axes, panels, strict=True):
         panel.draw(space, rows, panel.judged, named)
     kinds = {row.estimate.prediction.kind for panel in panels for row in panel.judged}
-    keys = [rate.name for kind, rate in RATES.items() if kind in kinds]
+    keys = [rate.keys[weight] for kind, rate in RATES.items() if kind in kinds for weight in weights]
+    if Kind.VALUE in kinds and LAZY in weights:
+        keys += [legend.VALUES[weight] for weight in weights]
     write_legend(picture, swatches(named), [*keys, *_line_keys(kinds), *left_out(axes)])
     return picture
 
@@ -94,16 +102,18 @@ def _draw_rates(axes: Axes, rows: pd.DataFrame, judged: Sequence[Judged], named:
     rates = [RATES[row.estimate.prediction.kind] for row in judged]
     lines = [(canvas.finding(rate.name, row), ink) for rate, row in zip(rates, judged, strict=True)]
     canvas.head(axes, f"{theory.parametrization}: {canvas.subject(*subject)}", lines)
-    curves = [rate.summary(select(rows, theory.parametrization, *subject)) for rate in rates]
-    if not marks.drawable(curves):
+    found = select(rows, theory.parametrization, *subject)
+    curves = [{kind: rate.summary(part) for kind, part in by_weights(found).items()} for rate in rates]
+    drawn = [curve for kinds in curves for curve in kinds.values()]
+    if not marks.drawable(drawn):
         canvas.say(axes, marks.NOTHING_POSITIVE)
         return
-    for row, rate, curve in zip(judged, rates, curves, strict=True):
-        look = Look(colour, rate.marker)
-        marks.points(axes, curve, look, rate.name, hollow=rate.hollow)
-        marks.slopes(axes, row.estimate, curve, look)
+    for row, rate, kinds in zip(judged, rates, curves, strict=True):
+        look = Look(colour, rate.marker, rate.lazy)
+        marks.points(axes, kinds, look, rate.name, hollow=rate.hollow)
+        marks.slopes(axes, row.estimate, rate.summary(found), look)
     words = term(theory.quantity)
-    marks.log_axes(axes, curves, f"size of {words.symbol or words.words}")
+    marks.log_axes(axes, drawn, f"size of {words.symbol or words.words}")
 
 
 def _draw_values(axes: Axes, rows: pd.DataFrame, judged: Sequence[Judged], named: Mapping[str, Look]) -> None:
@@ -113,16 +123,18 @@ def _draw_values(axes: Axes, rows: pd.DataFrame, judged: Sequence[Judged], named
     names = [row.estimate.prediction.parametrization for row in judged]
     lines = [(canvas.finding(name, row), named[name].ink) for name, row in zip(names, judged, strict=True)]
     canvas.head(axes, canvas.subject(*subject), lines)
-    curves = [mean(select(rows, name, *subject)).against_inverse() for name in names]
-    if not marks.drawable(curves):
+    curves = [
+        {kind: mean(part).against_inverse() for kind, part in by_weights(select(rows, name, *subject)).items()}
+        for name in names
+    ]
+    if not marks.drawable(curve for kinds in curves for curve in kinds.values()):
         canvas.say(axes, "There is no row with a finite value to draw here.")
         return
-    for row, name, curve in zip(judged, names, curves, strict=True):
-        marks.points(axes, curve, named[name], name)
+    for row, name, kinds in zip(judged, names, curves, strict=True):
+        marks.points(axes, kinds, named[name], name)
         marks.levels(axes, row.estimate.prediction, named[name])
         marks.extrapolated(axes, row.estimate, named[name])
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("1/width (infinite width at 0)")
+    marks.inverse_axis(axes, [curve for kinds in curves for curve in kinds.values()])
     axes.set_ylabel(str(term(theory.quantity)))
 
 

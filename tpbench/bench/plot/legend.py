@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -11,7 +11,8 @@ from matplotlib.figure import Figure as Picture
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tpbench.bench.plot.canvas import GREY, Look
+from tpbench.bench.claim import DENSE, LAZY
+from tpbench.bench.plot.canvas import DENSE_MARKER, GREY, LAZY_MARKER, Look
 
 
 def _key(**line: Any) -> Callable[[], Artist]:
@@ -19,6 +20,16 @@ def _key(**line: Any) -> Callable[[], Artist]:
 
 
 BIAS, SPREAD, EXTRAPOLATED = "bias", "spread", "extrapolated, 95% interval"
+BIASES, SPREADS, VALUES, SIZES = (
+    {DENSE: dense, LAZY: lazy}
+    for dense, lazy in (
+        (BIAS, f"{BIAS}, lazy"),
+        (SPREAD, f"{SPREAD}, lazy"),
+        ("value", "value, lazy"),
+        ("dense weights", "lazy weights"),
+    )
+)
+"""What points are called, by the kind of weights of their networks."""
 BAND = "mean ± one standard deviation over seeds"
 DIVERGED, HIDDEN = "diverged, left out", "below noise (drawn at its level)"
 MEASURED, FIT, THEORY, RIVAL = "measured, 95% interval", "fit, 95% interval", "theory", "rival"
@@ -27,8 +38,11 @@ KEYS: dict[str, Callable[[], Artist]] = {
     FIT: lambda: Patch(facecolor=(*GREY, 0.2), edgecolor=GREY),
     THEORY: _key(ls="--"),
     RIVAL: _key(ls=":"),
+    **{names[DENSE]: _key(marker=DENSE_MARKER, lw=0) for names in (SIZES, VALUES)},
+    **{names[LAZY]: _key(marker=LAZY_MARKER, lw=0, mfc="none") for names in (SIZES, VALUES, BIASES)},
     BIAS: _key(marker="o", lw=0),
     SPREAD: _key(marker="s", lw=0, mfc="white"),
+    SPREADS[LAZY]: _key(marker="d", lw=0, mfc="none"),
     BAND: lambda: Patch(facecolor=(*GREY, 0.2)),
     EXTRAPOLATED: _key(marker="o", lw=0, mfc="none", markersize=8),
     DIVERGED: _key(marker="x", lw=0),
@@ -49,10 +63,18 @@ def swatches(named: Mapping[str, Look]) -> dict[str, Artist]:
 def write_legend(picture: Picture, entries: Mapping[str, Artist], kinds: Sequence[str]) -> None:
     """Write the legend all panels share: the given entries, then what each kind of line means."""
     everything = {**entries, **{kind: KEYS[kind]() for kind in kinds}}
-    columns = max(2, int(picture.get_figwidth() / 1.7))
-    labels = [label for i in range(columns) for label in list(everything)[i::columns]]  # row by row
-    handles = [everything[label] for label in labels]
-    picture.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8)
+    for columns in range(max(2, int(picture.get_figwidth() / 1.7)), 0, -1):
+        labels = [label for i in range(columns) for label in list(everything)[i::columns]]  # row by row
+        handles = [everything[label] for label in labels]
+        written = picture.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=8)
+        if columns == 1 or written.get_window_extent().width <= picture.bbox.width:
+            return
+        written.remove()  # too wide: names of variants are long
+
+
+def weights(kinds: Collection[str]) -> list[str]:
+    """Return the entries that tell dense from lazy points; none where all points are dense."""
+    return [SIZES[kind] for kind in kinds] if LAZY in kinds else []
 
 
 def left_out(axes: Iterable[Axes]) -> list[str]:

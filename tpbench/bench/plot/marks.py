@@ -2,42 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from tpbench.bench.claim import Estimate, Prediction
-from tpbench.bench.plot.canvas import Look
+from tpbench.bench.claim import LAZY, Estimate, Prediction
+from tpbench.bench.plot.canvas import Colour, Look
 from tpbench.bench.plot.legend import DIVERGED, EXTRAPOLATED, FIT, HIDDEN, RIVAL, THEORY
 from tpbench.bench.plot.summary import Curve
 
 OCTAVES = 2.0  # the least span of a size axis: a flat curve must look flat
+MOST_LINEAR_OCTAVES = 7  # over more, wide networks would all lie on the linear axis's end
+SEE_THROUGH = 0.7  # opacity of points where dense and lazy ones may lie upon each other
 NOTHING_POSITIVE = "There is no row with a finite, positive value to draw here."
 
 
-def points(axes: Axes, curve: Curve, look: Look, label: str, hollow: bool = False) -> None:
-    """Draw measured points with their intervals, hidden ones at the noise floor, diverged ones at the top."""
-    face = "white" if hollow else look.colour
+def points(axes: Axes, curves: Mapping[str, Curve], look: Look, label: str, hollow: bool = False) -> None:
+    """Draw measured points with their intervals, hidden ones at the noise floor, diverged ones at the top.
+
+    There is one curve a kind of weights. Dense points have the look's marker, lazy ones ``look.lazy``, open; where
+    there are both they are transparent, since at one width they should lie upon each other.
+    """
+    alpha = 1.0 if len(curves) == 1 else SEE_THROUGH
+    for kind, curve in curves.items():
+        if kind == LAZY:
+            _points(axes, curve, look.colour, look.lazy, "none", f"{label}, {LAZY}", alpha)
+        else:
+            _points(axes, curve, look.colour, look.marker, "white" if hollow else look.colour, label, alpha)
+
+
+def _points(
+    axes: Axes, curve: Curve, colour: Colour, marker: str, face: Colour | str, label: str, alpha: float
+) -> None:
     bars = np.nan_to_num(np.array([curve.values - curve.low, curve.high - curve.values]))
     axes.errorbar(
         curve.widths,
         curve.values,
         bars,
-        fmt=look.marker,
-        color=look.colour,
+        fmt=marker,
+        color=colour,
         mfc=face,
+        alpha=alpha,
         label=label,
         elinewidth=1,
         capsize=2,
         zorder=3,
     )
     if curve.hidden:
-        axes.plot(*zip(*curve.hidden, strict=True), "v", color=look.colour, mfc="none", label=f"{label}, {HIDDEN}")
+        axes.plot(*zip(*curve.hidden, strict=True), "v", color=colour, mfc="none", label=f"{label}, {HIDDEN}")
     top = axes.get_xaxis_transform()
     for width in curve.diverged:
-        axes.plot(width, 0.97, "x", color=look.colour, transform=top, label=f"{label}, {DIVERGED}", zorder=4)
+        axes.plot(width, 0.97, "x", color=colour, transform=top, label=f"{label}, {DIVERGED}", zorder=4)
 
 
 def slopes(axes: Axes, estimate: Estimate, curve: Curve, look: Look) -> None:
@@ -83,6 +100,21 @@ def log_axes(axes: Axes, curves: Sequence[Curve], size: str) -> None:
     low, high = min([*marks, *near]), max([*marks, *near])
     margin = max(0.08 * (high - low), (OCTAVES - (high - low)) / 2, 0.1)
     axes.set_ylim(2.0 ** (low - margin), 2.0 ** (high + 2 * margin))
+
+
+def inverse_axis(axes: Axes, curves: Iterable[Curve]) -> None:
+    """Label an axis of 1/width, which goes on to 0, infinite width; over many octaves it is by powers of two."""
+    inverse = np.concatenate([curve.widths for curve in curves])
+    axes.set_xlabel("1/width (infinite width at 0)")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if not len(inverse) or inverse.max() < 2**MOST_LINEAR_OCTAVES * inverse.min():
+        return
+    least, most = (int(x) for x in np.round(np.log2([inverse.min(), inverse.max()])))
+    step = -(-(most - least) // 5)
+    powers = range(most, least - 1, -step)
+    axes.set_xscale("symlog", base=2, linthresh=inverse.min(), linscale=step)
+    axes.set_xticks([0, *(2.0**power for power in powers)], ["0", *(f"$2^{{{power}}}$" for power in powers)])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def drawable(curves: Iterable[Curve]) -> bool:

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
-from tpbench.bench.claim import Claim, ClaimResult, Estimate, Judged, Kind
+from tpbench.bench.claim import LAZY, Claim, ClaimResult, Estimate, Judged, Kind
 from tpbench.bench.plot import canvas, legend, marks
 from tpbench.bench.plot.canvas import Look
-from tpbench.bench.plot.legend import left_out, markers, write_legend
-from tpbench.bench.plot.summary import Curve, select, size
+from tpbench.bench.plot.legend import left_out, markers, swatches, write_legend
+from tpbench.bench.plot.summary import Curve, by_weights, select, size
 from tpbench.bench.words import term
 
 COSTS = ("step-seconds", "peak-bytes", "throughput-fraction")
@@ -81,15 +81,17 @@ def _draw(claim: Claim, panels: Panels, rows: pd.DataFrame, scale: Scale) -> Pic
     quantities = list(dict.fromkeys(subject.quantity for subject in panels))
     order = sorted(panels, key=lambda subject: (quantities.index(subject.quantity), *subject[1:]))
     groups = [sum(subject.quantity == quantity for subject in order) for quantity in quantities]
-    named = canvas.looks(name for entries in panels.values() for name in entries)
+    kinds = by_weights(rows)
+    named = canvas.looks((name for entries in panels.values() for name in entries), kinds)
     lines = max(len(entries) for entries in panels.values())
     picture, axes = canvas.sheet(claim, canvas.spots(groups), lines)
     for panel, subject in zip(axes, order, strict=True):
         _panel(panel, subject, panels[subject], rows, named, scale)
-    kinds = [legend.MEASURED]
+    keys = [legend.MEASURED]
     if any(judged for entries in panels.values() for judged in entries.values()):
-        kinds += [legend.FIT, legend.THEORY, legend.RIVAL]
-    write_legend(picture, markers(named), kinds + left_out(axes))
+        keys += [legend.FIT, legend.THEORY, legend.RIVAL]
+    names = swatches(named) if LAZY in kinds else markers(named)
+    write_legend(picture, names, [*legend.weights(kinds), *keys, *left_out(axes)])
     return picture
 
 
@@ -105,15 +107,20 @@ def _panel(
     lines = [(canvas.finding(name, judged), named[name].ink) for name, judged in findings]
     canvas.head(axes, canvas.subject(*subject), lines)
     words = term(subject.quantity)
-    curves = {name: size(select(rows, name, *subject), scale.unit) for name in entries}
-    if not marks.drawable(curves.values()):
+    found = {name: select(rows, name, *subject) for name in entries}
+    curves = {
+        name: {kind: size(part, scale.unit) for kind, part in by_weights(own).items()} for name, own in found.items()
+    }
+    drawn = [curve for kinds in curves.values() for curve in kinds.values()]
+    if not marks.drawable(drawn):
         canvas.say(axes, marks.NOTHING_POSITIVE)
         return
-    for name, curve in curves.items():
-        marks.points(axes, curve, named[name], name)
+    for name, kinds in curves.items():
+        marks.points(axes, kinds, named[name], name)
     for name, judged in findings:
-        LINES[judged.estimate.prediction.kind](axes, judged.estimate, curves[name], named[name])
-    marks.log_axes(axes, list(curves.values()), scale.label.format(words.symbol or words.words))
+        pooled = size(found[name], scale.unit)
+        LINES[judged.estimate.prediction.kind](axes, judged.estimate, pooled, named[name])
+    marks.log_axes(axes, drawn, scale.label.format(words.symbol or words.words))
 
 
 LINES: Mapping[Kind, Callable[[Axes, Estimate, Curve, Look], None]] = {

@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from tpbench.bench.claim import DENSE, WEIGHTS
+
 Vector = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -60,6 +62,14 @@ def select(rows: pd.DataFrame, parametrization: str, quantity: str, layer: int, 
         & (rows["step"] == step)
     )
     return rows[chosen]
+
+
+def by_weights(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each kind of weights that they have, dense first; rows that do not say so are dense."""
+    if "weights" not in rows:
+        return {DENSE: rows}
+    parts = {kind: rows[rows["weights"] == kind] for kind in WEIGHTS}
+    return {kind: part for kind, part in parts.items() if len(part)} or {DENSE: rows}
 
 
 def size(rows: pd.DataFrame, unit: str = "seed") -> Curve:

@@ -24,12 +24,16 @@ LIMIT_LABEL = "infinite width (theory)"
 
 @dataclass(frozen=True)
 class Scene:
-    """The rows of one panel: finite networks and the limit, at one parametrization and index."""
+    """The rows of one panel: finite networks and the limit, at one parametrization and index.
+
+    ``seed`` is the only one they show, where the limit depends on it; ``ABSENT`` stands for all seeds.
+    """
 
     parametrization: str
     index: int
     finite: pd.DataFrame
     limit: pd.DataFrame
+    seed: int
 
 
 def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Picture:
@@ -49,12 +53,11 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
     picture, axes = canvas.sheet(claim, canvas.spots(groups))
     labels: dict[str, bool] = {}
     for panel, scene in zip(axes, scenes, strict=True):
-        seed = _shared_seed(scene)
         for width, colour in colours.items():
-            whole = _trajectory(panel, scene.finite, width, colour, seed)
+            whole = _trajectory(panel, scene.finite, width, colour, scene.seed)
             labels[f"n = {width}"] = labels.get(f"n = {width}", True) and whole
-        _limit(panel, scene.limit, seed)
-        which = "" if seed == ABSENT else f" (seed {seed})"
+        _limit(panel, scene.limit)
+        which = "" if scene.seed == ABSENT else f" (seed {scene.seed})"
         canvas.head(panel, f"{scene.parametrization}, output {scene.index}{which}")
         panel.set_xlabel("training step t")
         panel.set_ylabel("output f")
@@ -71,26 +74,31 @@ def _scenes(rows: pd.DataFrame) -> list[Scene]:
         for index in indices:
             part = outputs[(outputs["parametrization"] == name) & (outputs["index"] == index)]
             if len(part):
-                finite, limit = part[part["quantity"] == FINITE], part[part["quantity"] == LIMIT]
-                scenes.append(Scene(str(name), int(index), finite, limit))
+                scenes.append(_scene(str(name), int(index), part))
     return scenes
+
+
+def _scene(name: str, index: int, rows: pd.DataFrame) -> Scene:
+    """Return the scene of some rows; widths whose networks have other seeds, as lazy ones do, are left out then."""
+    finite, limit = rows[rows["quantity"] == FINITE], rows[rows["quantity"] == LIMIT]
+    seed = _shared_seed(limit["seed"])
+    if seed != ABSENT:
+        finite = finite[finite["seed"] == seed]
+    return Scene(name, index, finite, limit[limit["seed"] == seed], seed)
 
 
 def _names(scenes: Sequence[Scene]) -> list[str]:
     return list(dict.fromkeys(scene.parametrization for scene in scenes))
 
 
-def _shared_seed(scene: Scene) -> int:
+def _shared_seed(seeds: pd.Series[int]) -> int:
     """Return the first seed the limit depends on, ``ABSENT`` where it depends on none."""
-    seeds = scene.limit["seed"]
     return ABSENT if seeds.empty or (seeds == ABSENT).any() else int(seeds.min())
 
 
 def _trajectory(axes: Axes, finite: pd.DataFrame, width: int, colour: Colour, seed: int) -> bool:
     """Draw one width; return whether every value was finite. Steps with another value are left out."""
     rows = finite[finite["width"] == width]
-    if seed != ABSENT:
-        rows = rows[rows["seed"] == seed]
     whole = np.isfinite(rows["value"])
     # A seed that has diverged later is left out from the start: its absence half-way would bend the mean.
     broken = rows["seed"].isin(rows["seed"][~whole]) if seed == ABSENT else ~whole
@@ -102,9 +110,9 @@ def _trajectory(axes: Axes, finite: pd.DataFrame, width: int, colour: Colour, se
     return bool(whole.all())
 
 
-def _limit(axes: Axes, limit: pd.DataFrame, seed: int) -> None:
+def _limit(axes: Axes, limit: pd.DataFrame) -> None:
     """Draw the limit: the same at every width, up to an integration error that is averaged away here."""
-    rows = limit[(limit["seed"] == seed) & np.isfinite(limit["value"])]
+    rows = limit[np.isfinite(limit["value"])]
     steps = rows.groupby("step")["value"].mean()
     axes.plot(steps.index, steps, color="black", lw=1.6, ls=(0, (5, 2)), label=LIMIT_LABEL, zorder=4)
 

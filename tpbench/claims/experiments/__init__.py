@@ -12,6 +12,7 @@ EXPERIMENTS: Mapping[str, str] = {
     "tangent": "tpbench.claims.experiments.tangent:run",
     "kernel-trajectory": "tpbench.claims.experiments.trajectory:run_kernel",
     "linear-mup-trajectory": "tpbench.claims.experiments.trajectory:run_linear_mup",
+    "deep-limit-trajectory": "tpbench.claims.experiments.deep_limit:run",
     "cost": "tpbench.claims.experiments.cost:run",
 }
 """Experiment -> where its function is; it is imported when the first point needs it."""

@@ -15,6 +15,7 @@ from tpbench import data
 from tpbench.bench.claim import Config, Point, Row
 from tpbench.claims.config import table_of
 from tpbench.data.dataset import Dataset, regression_targets
+from tpbench.data.span import span_coordinates
 from tpbench.networks.measure import Measured
 from tpbench.networks.mlp import Ensemble, Mlp, forward, initialise, initialise_lazy
 from tpbench.networks.train import Sgd, Task, batches
@@ -108,21 +109,11 @@ def setup(point: Point) -> Setup:
         raise ValueError(f"train must lie between 1 and the {len(dataset.inputs)} examples, got {c['train']}")
     device, dtype = torch.device(c["device"]), DTYPES[c["dtype"]]
     inputs = span_coordinates(np.array(dataset.inputs)) if lazy else np.array(dataset.inputs)
-    mlp = Mlp(
-        inputs=inputs.shape[1],
-        outputs=c["outputs"],
-        width=point.width,
-        depth=c["depth"],
-        activation=c["activation"],
-        bias=c["bias"],
-        sigma_w=c["sigma_w"],
-        sigma_b=c["sigma_b"],
-    )
-    sgd = Sgd(c["learning_rate"], c["momentum"], c["weight_decay"], c["batch"], c["loss"])
+    mlp = network_of(c, inputs.shape[1], point.width)
     return Setup(
         mlp=mlp,
         parametrization=table_of(c),
-        sgd=sgd,
+        sgd=sgd_of(c),
         order=batches(c["train"], c["batch"], c["steps"], c["data_seed"]),
         record=frozenset(c["record"]),
         train=range(c["train"]),
@@ -137,16 +128,23 @@ def setup(point: Point) -> Setup:
     )
 
 
-def span_coordinates(inputs: np.ndarray) -> np.ndarray:
-    """Return inputs (examples, in) as (examples, rank): coordinates in their own span, scaled by sqrt(rank / in).
+def network_of(c: Config, inputs: int, width: int) -> Mlp:
+    """Return the architecture of a configuration."""
+    return Mlp(
+        inputs=inputs,
+        outputs=c["outputs"],
+        width=width,
+        depth=c["depth"],
+        activation=c["activation"],
+        bias=c["bias"],
+        sigma_w=c["sigma_w"],
+        sigma_b=c["sigma_b"],
+    )
 
-    A network with Gaussian first weights sees inputs only through their inner products divided by their dimension,
-    at the start and in training, and those are kept. Where examples are fewer than features, the first layer of a very
-    wide network is smaller by that ratio.
-    """
-    u, s, _ = np.linalg.svd(inputs, full_matrices=False)
-    rank = max(1, int((s > s[0] * max(inputs.shape) * np.finfo(np.float64).eps).sum()))
-    return np.asarray(u[:, :rank] * s[:rank] * np.sqrt(rank / inputs.shape[1]))
+
+def sgd_of(c: Config) -> Sgd:
+    """Return the optimizer of a configuration."""
+    return Sgd(c["learning_rate"], c["momentum"], c["weight_decay"], c["batch"], c["loss"])
 
 
 def load(c: Config) -> Dataset:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.bench.claim import Config, Point, Row
+from tpbench.bench.sweep import LAZY_FIRST_SEED
 from tpbench.claims.experiments.setup import Setup, in_parts, load, setup, train_targets
 from tpbench.claims.experiments.tangent import limit_kernels
 from tpbench.limits.dynamics import kernel_descent
@@ -42,7 +43,7 @@ def run_kernel(point: Point) -> Iterator[Row]:
         ours, rivals = c["shares"], c["rival_shares"]
         return _descend(c, run, ours, start), _descend(c, run, rivals, start), _descend(c, run, ours, zero)
 
-    return _compare(run, c["probes"], limits)
+    return compare(run, c["probes"], limits)
 
 
 def _descend(c: Config, run: Setup, shares: Sequence[float], start: Array) -> Array:
@@ -67,7 +68,7 @@ def run_linear_mup(point: Point) -> Iterator[Row]:
     c, run = point.config, setup(point)
     _check_linear(c)
     right, wrong = (LINEAR_LIMITS[c[role]](c, run)[:, None] for role in ("limit", "rival"))
-    return _compare(run, c["probes"], lambda start: (right, wrong, right))
+    return compare(run, c["probes"], lambda start: (right, wrong, right))
 
 
 def _mup(c: Config, run: Setup, *, features_move: bool = True) -> Array:
@@ -104,11 +105,13 @@ def _check_linear(c: Config) -> None:
         )
 
 
-def _compare(run: Setup, probes: int, limits: Limits) -> Iterator[Row]:
+def compare(run: Setup, probes: int, limits: Limits) -> Iterator[Row]:
+    """Train all seeds of a run and yield the rows described above; ``limits`` has a trajectory for every step."""
+
     def measure(run: Setup, seeds: tuple[int, ...]) -> Iterator[Row]:
         ensemble = run.initialise(seeds)
         limit, rival, centre = limits(_outputs(ensemble, run))
-        shown = [i for i, seed in enumerate(seeds) if seed < SHOWN_SEEDS]
+        shown = [i for i, seed in enumerate(seeds) if seed % LAZY_FIRST_SEED < SHOWN_SEEDS]
         for step, _ in train(ensemble, run.task(ensemble), run.sgd, run.order):
             if step not in run.record and not shown:
                 continue

@@ -1,0 +1,63 @@
+"""Trained networks of any depth against their own infinite-width limit by randomised quasi-Monte Carlo.
+
+The same rows as ``trajectory``, with ``limit-error``: the limit's standard error, root mean square over the probes. The
+rival is the limit that forgets the term P Hᵀ of the conditional law, as if W and Wᵀ were independent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+import torch
+
+from tpbench.bench.claim import Config, Point, Row, canonical_json
+from tpbench.claims.config import table_of
+from tpbench.claims.experiments.setup import load, network_of, setup, sgd_of, train_targets
+from tpbench.claims.experiments.trajectory import compare
+from tpbench.data.span import span_coordinates
+from tpbench.networks.infinite import Limit, limit
+from tpbench.networks.train import Task, batches
+from tpbench.networks.trajectory import MEASURES, Course
+
+CORRECTS: Mapping[str, bool] = MappingProxyType({"corrected": True, "forgetful": False})
+"""Limit by name -> whether it knows that W and Wᵀ are one matrix."""
+
+
+def run(point: Point) -> Iterator[Row]:
+    """Compare with the limit that the configuration's ``limit`` names; ``rival`` names the other."""
+    c = point.config
+    # What the limit does not depend on is the same for all runs, so that one computation serves them.
+    table = c.get("limit_parametrization", c["parametrization"])
+    same = canonical_json({**c, "parametrization": table, "weights": "", "dtype": ""})
+    right, wrong = (_limit(same, CORRECTS[c[role]]) for role in ("limit", "rival"))
+    probes = c["probes"]
+    for step in c["record"]:
+        error = float(np.sqrt(np.mean(right.error[step, -probes:] ** 2)))
+        yield from (Row("limit-error", error, seed=seed, step=step) for seed in point.seeds)
+    ours, rivals = (found.mean[:, None] for found in (right, wrong))
+    yield from compare(setup(point), probes, lambda start: (ours, rivals, ours))
+
+
+@lru_cache(maxsize=16)
+def _limit(configuration: str, corrects: bool) -> Limit:
+    """Return the limit of the outputs on all examples, (step, examples, out); one computation a process."""
+    c: Config = json.loads(configuration)
+    device = torch.device(c["device"])
+    inputs = torch.as_tensor(span_coordinates(np.array(load(c).inputs)), dtype=torch.float64, device=device)
+    targets = torch.as_tensor(train_targets(c), dtype=torch.float64, device=device)
+    order = batches(c["train"], c["batch"], c["steps"], c["data_seed"])
+    course = Course(Task(inputs[: c["train"]], targets), sgd_of(c), order, inputs, centred=c["centred"])
+    return limit(
+        network_of(c, inputs.shape[1], width=1),
+        table_of(c),
+        course,
+        measures={"output": MEASURES["output"]},
+        points=c["limit_points"],
+        replicates=c["limit_replicates"],
+        base_width=c["base_width"],
+        transpose_correction=corrects,
+    )["output"]
