@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tpbench.bench.claim import PROFILES
@@ -26,6 +27,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_console_examples(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "FILE.npz", x=rng.standard_normal((4, 8)), y=rng.standard_normal(4))
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
     for line in lines:
         words = shlex.split(line)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tpbench.weights.products import inner
+
 GROWTH = 1.5
 WELL_APART = 1e-2
 """Eigenvalue of a Gram matrix of unit vectors from which its direction is taken at once; with weaker ones the
@@ -57,7 +59,7 @@ class Side:
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Return x (seed, batch, size) in the basis, (seed, batch, rank), without what lies outside its span."""
-        return torch.bmm(x, self.basis.mT)
+        return inner(x, self.basis)
 
     def find(self, x: Tensor) -> Found:
         """Return x in the basis after growing it by what x has that the basis lacks.
@@ -85,7 +87,6 @@ class Side:
 
     def _find(self, x: Tensor, length: Tensor) -> Found:
         """Find x, whose rows are finite and have these lengths."""
-        start = self.rank
         coordinates, rest = self._project(x, into=self._scratch(x))
         before, real = length, []
         for _ in range(x.shape[1]):
@@ -100,23 +101,32 @@ class Side:
                 break
             new = self._grow(turn.shape[1])
             torch.bmm(turn, rest, out=new)
-            part = torch.bmm(rest, new.mT)
+            part = inner(rest, new)
             coordinates = torch.cat([coordinates, part], dim=-1)
             real.append(taken)
             if done:
                 break
             rest.baddbmm_(part, new, alpha=-1)
-        nothing = torch.ones((len(x), 0), dtype=torch.bool, device=x.device)
-        return Found(coordinates, torch.cat([nothing, *real], dim=1)[:, : self.rank - start])
+        if len(real) > 1:
+            return self._closed_up(coordinates, torch.cat(real, dim=1))
+        return Found(coordinates, real[0] if real else torch.ones((len(x), 0), dtype=torch.bool, device=x.device))
+
+    def _closed_up(self, coordinates: Tensor, real: Tensor) -> Found:
+        """Move every seed's new rows to the front: seeds with equally many, found in different rounds, share them."""
+        if not _any(~real):
+            return Found(coordinates, real)
+        order, start = _real_first(real), self.rank - real.shape[1]
+        self.rank = start + order.shape[1]
+        self._basis[:, start : self.rank] = _rows(self._basis[:, start : start + real.shape[1]], order)
+        new = coordinates[:, :, start:].gather(2, order[:, None, :].expand(-1, coordinates.shape[1], -1))
+        return Found(torch.cat([coordinates[:, :, :start], new], dim=-1), real.gather(1, order))
 
     def pack(self) -> Tensor:
         """Move every seed's zero rows behind the others and drop those that no seed needs.
 
         Returns the order, (seed, new rank): row i was row ``order[:, i]`` before.
         """
-        real = self.basis.square().sum(-1) > 0.5
-        order = torch.argsort(real.to(torch.uint8), dim=1, descending=True, stable=True)
-        order = order[:, : int(real.sum(dim=1).max())]
+        order = _real_first(self.basis.square().sum(-1) > 0.5)
         self._basis = _rows(self.basis, order)
         self._image = _rows(self.image, order)
         self.rank = order.shape[1]
@@ -154,7 +164,7 @@ def _directions(rest: Tensor, left: Tensor, fresh: Tensor, most: int) -> tuple[T
     """
     both = fresh[:, :, None] & fresh[:, None, :]
     inverse = torch.where(fresh, 1 / left, 0.0)
-    gram = torch.where(both, torch.bmm(rest, rest.mT) * inverse[:, :, None] * inverse[:, None, :], 0.0)
+    gram = torch.where(both, inner(rest, rest) * inverse[:, :, None] * inverse[:, None, :], 0.0)
     values, vectors = (found.flip(-1) for found in torch.linalg.eigh(gram))  # strongest first
     taken = values >= WELL_APART
     if rest.device.type == "meta":
@@ -165,18 +175,21 @@ def _directions(rest: Tensor, left: Tensor, fresh: Tensor, most: int) -> tuple[T
     taken = taken[:, :count]
     root = torch.where(taken, values[:, :count].clamp_min(WELL_APART).rsqrt(), 0.0)
     turn = vectors[:, :, :count].mT * root[:, :, None]
-    # Any rotation of these is as orthonormal. Rounding must not choose it, or devices would see different networks:
-    # the one nearest to the rows themselves, G^(-1/2), where all are taken, and else the one with fixed signs.
+    # An eigenvector's sign is left to rounding: fixed, so that devices and dtypes see the same network.
     weights = torch.arange(1, rest.shape[1] + 1, dtype=rest.dtype, device=rest.device).rsqrt()
-    signed = turn * torch.where(turn @ weights < 0, -1.0, 1.0)[:, :, None]
-    if count == rest.shape[1]:
-        signed = torch.where(taken.all(dim=1)[:, None, None], torch.bmm(vectors, turn), signed)
-    return signed * inverse[:, None, :], taken, done
+    sign = torch.where(turn @ weights < 0, -1.0, 1.0)
+    return turn * sign[:, :, None] * inverse[:, None, :], taken, done
 
 
 def _any(condition: Tensor) -> bool:
     """Return whether a condition holds anywhere; a tensor without values is taken to be the common case."""
     return condition.device.type != "meta" and bool(condition.any())
+
+
+def _real_first(real: Tensor) -> Tensor:
+    """Return each seed's real rows in their order, and as many others as make it as many as any seed has."""
+    order = torch.argsort(real.to(torch.uint8), dim=1, descending=True, stable=True)
+    return order[:, : int(real.sum(dim=1).max())]
 
 
 def _rows(x: Tensor, order: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 from tpbench.weights.basis import Found, Side, padded
 from tpbench.weights.innovations import Innovations
 from tpbench.weights.interface import GaussianWeights
+from tpbench.weights.products import inner
 
 ROOM = 16
 TOLERANCE_IN_EPS = 512
@@ -178,8 +179,7 @@ class LazyGaussian(GaussianWeights):
         self._innovations.draw(axis, count, image.shape[2], dtype=image.dtype, device=image.device, out=image)
         image.mul_(self._std * found.real[:, :, None])
         if other.rank and self._corrects:
-            known = torch.bmm(new, other.image.mT)
-            known.baddbmm_(image, other.basis.mT, alpha=-1)
+            known = inner(new, other.image) - inner(image, other.basis)
             image.baddbmm_(known, other.basis)
 
     def _remembered(self, x: Tensor, right: bool) -> Tensor | None:
