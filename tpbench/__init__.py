@@ -4,7 +4,8 @@ The main path is a straight line, one public function an arrow::
 
     Claim -> points -> run -> rows -> estimate -> verdict -> report
 
-``tpbench.widen`` takes any PyTorch model to any width with lazy matrices.
+``tpbench.widen`` takes any PyTorch model to any width with lazy matrices; ``tpbench.limit`` computes what a multilayer
+perceptron becomes at infinite width, with a standard error.
 
 Importing this package imports neither torch nor seaborn: every heavy module is imported where it is used.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"widen": "tpbench.networks.widen"}
+_LAZY = {"limit": "tpbench.networks.infinite", "widen": "tpbench.networks.widen"}
 """Public names and the modules that they are imported from when they are first asked for."""
 
 

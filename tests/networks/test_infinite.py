@@ -120,7 +120,7 @@ def test_kernels_at_the_start_are_nngp_and_ntk(normal: Normal, phi: str) -> None
     for name, expected in (("gram", kernels.nngp / 1.5**2), ("kernel", kernels.weighted((1, 1, 1)))):
         z = scores(found[name].raw, expected[None])
         assert np.abs(z).max() < 5, name
-        assert float((found[name].raw.error / np.abs(expected).max()).max()) < 2e-3
+        assert float((found[name].raw.error / np.abs(expected).max()).max()) < 5e-3
 
 
 @pytest.mark.slow

@@ -79,7 +79,8 @@ def test_the_movement_is_that_of_the_weights_since_the_start(normal: Normal, agr
     of_change = torch.einsum("soi,sbi->sbo", initial, probe - start)
     agree(weights.initial_matmul_of_change(probe, start, scale=1.7), 1.7 * of_change, 1e-14)
     agree(
-        weights.initial_matmul_of_change(probe, torch.zeros_like(probe), scale=0.3) + weights.update_matmul(probe, scale=0.3),
+        weights.initial_matmul_of_change(probe, torch.zeros_like(probe), scale=0.3)
+        + weights.update_matmul(probe, scale=0.3),
         weights.matmul(probe, scale=0.3, out=blank(SEEDS, BATCH, OUT)),
         1e-14,
     )

@@ -45,7 +45,7 @@ ALL: dict[str, dict[str, Any]] = {
     for data in ("digits", "gaussian")
 }
 COARSE = {**SETTINGS, "limit_points": [2**10, 2**11], "limit_replicates": 32}
-FINE = {**SETTINGS, "limit_points": [2**12, 2**13, 2**14], "limit_replicates": 64}
+FINE = {**SETTINGS, "limit_points": [2**11, 2**12, 2**13], "limit_replicates": 64}
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
@@ -74,7 +74,7 @@ CLAIM = Claim(
         "smoke": sweep(("mup",), {32: 512, 64: 256, 128: 128, 256: 64}, COARSE, variants=FEW),
         "nightly": sweep(
             ("mup",),
-            {32: 16384, 64: 16384, 128: 8192, 256: 2048},
+            {32: 16384, 64: 16384, 128: 16384, 256: 4096},
             FINE,
             lazy={1024: 256, 4096: 64, 16384: 16},
             variants=ALL,

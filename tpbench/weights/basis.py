@@ -14,6 +14,10 @@ GROWTH = 1.5
 WELL_APART = 1e-2
 """Eigenvalue of a Gram matrix of unit vectors from which its direction is taken at once; with weaker ones the
 vectors are projected again first, so that bases stay orthonormal to a few eps / WELL_APART."""
+COMPARABLE = 1e-2
+"""Share of the largest remainder (each relative to its own vector) from which a row takes part in making directions:
+a smaller one has larger relative rounding, and a direction bent by it leaves a remainder of the others behind that
+looks like one more direction. Rows below wait for the next round."""
 PROJECT_AGAIN = 0.5
 """Share of a vector's length below which what a projection left is projected a second time. Half, since errors pass
 from block to block: a projection leaves the basis' own error times the whole vector, so a new row inherits it divided
@@ -57,6 +61,12 @@ class Side:
         """What the matrix answered for them, (seed, rank, image size)."""
         return self._image[:, : self.rank]
 
+    @property
+    def complete(self) -> bool:
+        """Whether every seed's rows span the whole space, so that the matrix is known."""
+        size = self._basis.shape[2]
+        return self.rank >= size and not _any((self.basis.square().sum(-1) > 0.5).sum(dim=1) < size)
+
     def coordinates(self, x: Tensor) -> Tensor:
         """Return x (seed, batch, size) in the basis, (seed, batch, rank), without what lies outside its span."""
         return inner(x, self.basis)
@@ -95,8 +105,10 @@ class Side:
                 more, rest = self._project(rest, into=rest)
                 coordinates = coordinates + more
                 before = left = torch.linalg.vector_norm(rest, dim=-1)
-            fresh = left > self._tolerance * length
-            turn, taken, done = _directions(rest, left, fresh, most=x.shape[2] - self.rank)
+            share = torch.where(length > 0, left / length, 0.0)
+            fresh = share > self._tolerance
+            chosen = fresh & (share >= COMPARABLE * share.amax(dim=1, keepdim=True))
+            turn, taken = _directions(rest, left, chosen, most=x.shape[2] - self.rank)
             if turn.shape[1] == 0:
                 break
             new = self._grow(turn.shape[1])
@@ -104,7 +116,7 @@ class Side:
             part = inner(rest, new)
             coordinates = torch.cat([coordinates, part], dim=-1)
             real.append(taken)
-            if done:
+            if not _any(taken.sum(dim=1) < fresh.sum(dim=1)):
                 break
             rest.baddbmm_(part, new, alpha=-1)
         if len(real) > 1:
@@ -156,29 +168,26 @@ class Side:
         return self._basis[:, start : self.rank]
 
 
-def _directions(rest: Tensor, left: Tensor, fresh: Tensor, most: int) -> tuple[Tensor, Tensor, bool]:
-    """Return the well resolved orthonormal directions of the fresh rows of ``rest`` as combinations of its rows.
+def _directions(rest: Tensor, left: Tensor, chosen: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the well resolved orthonormal directions of the chosen rows of ``rest`` as combinations of its rows.
 
-    (seed, new, batch), which of them are real, (seed, new), and whether nothing is left besides them. Rows without
-    values are taken to be independent as long as there is space, for ``most`` more.
+    (seed, new, batch), and which of them are real, (seed, new). Rows without values are taken to be independent as
+    long as there is space, for ``most`` more.
     """
-    both = fresh[:, :, None] & fresh[:, None, :]
-    inverse = torch.where(fresh, 1 / left, 0.0)
-    gram = torch.where(both, inner(rest, rest) * inverse[:, :, None] * inverse[:, None, :], 0.0)
+    both = chosen[:, :, None] & chosen[:, None, :]
+    inverse = torch.where(chosen, 1 / left, 0.0)
+    gram = torch.where(both, torch.bmm(rest, rest.mT) * inverse[:, :, None] * inverse[:, None, :], 0.0)
     values, vectors = (found.flip(-1) for found in torch.linalg.eigh(gram))  # strongest first
     taken = values >= WELL_APART
-    if rest.device.type == "meta":
-        count, done = max(0, min(rest.shape[1], most)), True
-    else:
-        counts = taken.sum(dim=-1)
-        count, done = int(counts.max()), bool((counts == fresh.sum(dim=-1)).all())
+    meta = rest.device.type == "meta"
+    count = max(0, min(rest.shape[1], most)) if meta else int(taken.sum(dim=1).max())
     taken = taken[:, :count]
     root = torch.where(taken, values[:, :count].clamp_min(WELL_APART).rsqrt(), 0.0)
     turn = vectors[:, :, :count].mT * root[:, :, None]
     # An eigenvector's sign is left to rounding: fixed, so that devices and dtypes see the same network.
     weights = torch.arange(1, rest.shape[1] + 1, dtype=rest.dtype, device=rest.device).rsqrt()
     sign = torch.where(turn @ weights < 0, -1.0, 1.0)
-    return turn * sign[:, :, None] * inverse[:, None, :], taken, done
+    return turn * sign[:, :, None] * inverse[:, None, :], taken
 
 
 def _any(condition: Tensor) -> bool:

@@ -93,6 +93,11 @@ class LazyGaussian(GaussianWeights):
         return self._seeds, self._out, self._in
 
     @property
+    def reference(self) -> Tensor:
+        """A tensor that tells device and dtype."""
+        return self._right.basis
+
+    @property
     def ranks(self) -> tuple[int, int]:
         """How many independent directions have been asked: of w x, and of wᵀ y."""
         return self._right.rank, self._left.rank
@@ -165,9 +170,10 @@ class LazyGaussian(GaussianWeights):
         known = self._remembered(x, right)
         if known is not None:
             return padded(known, x.shape[1], side.rank)
-        found = side.find(x)
-        if found.real.shape[1]:
-            self._draw(side, other, found, self._axes.out if right else self._axes.into)
+        with torch.inference_mode(False):  # what is drawn stays, and has to be writable outside that mode, too
+            found = side.find(x)
+            if found.real.shape[1]:
+                self._draw(side, other, found, self._axes.out if right else self._axes.into)
         if not x.is_inference():  # which have no version that tells whether they were changed since
             self._asked[right] = _Asked(weakref.ref(x), x._version, found.coordinates)
         return found.coordinates
@@ -176,8 +182,11 @@ class LazyGaussian(GaussianWeights):
         """Fill the images of the newest rows of a side: P Hᵀ q' + (I - P Pᵀ) z."""
         count = found.real.shape[1]
         new, image = side.basis[:, -count:], side.image[:, -count:]
-        self._innovations.draw(axis, count, image.shape[2], dtype=image.dtype, device=image.device, out=image)
-        image.mul_(self._std * found.real[:, :, None])
+        if other.complete and self._corrects:  # nothing is left of z
+            image.zero_()
+        else:
+            self._innovations.draw(axis, count, image.shape[2], dtype=image.dtype, device=image.device, out=image)
+            image.mul_(self._std * found.real[:, :, None])
         if other.rank and self._corrects:
             known = inner(new, other.image) - inner(image, other.basis)
             image.baddbmm_(known, other.basis)

@@ -29,4 +29,4 @@ def _long(x: Tensor, y: Tensor) -> Tensor:
 
 def _chunks(x: Tensor) -> Tensor:
     """Return x (a, size) as (chunk, a, CHUNK), without a copy."""
-    return x.unflatten(1, (-1, CHUNK)).transpose(0, 1)
+    return x.view(len(x), x.shape[1] // CHUNK, CHUNK).transpose(0, 1)

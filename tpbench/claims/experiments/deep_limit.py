@@ -25,6 +25,8 @@ from tpbench.networks.trajectory import MEASURES, Course
 
 CORRECTS: Mapping[str, bool] = MappingProxyType({"corrected": True, "forgetful": False})
 """Limit by name -> whether it knows that W and Wᵀ are one matrix."""
+RIVAL_POINTS, RIVAL_REPLICATES = (2**11,), 32
+"""The rival only gives a direction to project on, so it is known more coarsely."""
 
 
 def run(point: Point) -> Iterator[Row]:
@@ -33,7 +35,8 @@ def run(point: Point) -> Iterator[Row]:
     # What the limit does not depend on is the same for all runs, so that one computation serves them.
     table = c.get("limit_parametrization", c["parametrization"])
     same = canonical_json({**c, "parametrization": table, "weights": "", "dtype": ""})
-    right, wrong = (_limit(same, CORRECTS[c[role]]) for role in ("limit", "rival"))
+    right = _limit(same, CORRECTS[c["limit"]], tuple(c["limit_points"]), c["limit_replicates"])
+    wrong = _limit(same, CORRECTS[c["rival"]], RIVAL_POINTS, RIVAL_REPLICATES)
     probes = c["probes"]
     for step in c["record"]:
         error = float(np.sqrt(np.mean(right.error[step, -probes:] ** 2)))
@@ -43,7 +46,7 @@ def run(point: Point) -> Iterator[Row]:
 
 
 @lru_cache(maxsize=16)
-def _limit(configuration: str, corrects: bool) -> Limit:
+def _limit(configuration: str, corrects: bool, points: tuple[int, ...], replicates: int) -> Limit:
     """Return the limit of the outputs on all examples, (step, examples, out); one computation a process."""
     c: Config = json.loads(configuration)
     device = torch.device(c["device"])
@@ -56,8 +59,8 @@ def _limit(configuration: str, corrects: bool) -> Limit:
         table_of(c),
         course,
         measures={"output": MEASURES["output"]},
-        points=c["limit_points"],
-        replicates=c["limit_replicates"],
+        points=points,
+        replicates=replicates,
         base_width=c["base_width"],
         transpose_correction=corrects,
     )["output"]
