@@ -27,7 +27,10 @@ from tpbench.parametrization import exponent, named
 
 TABLES = {"sp": "SP", "ntp": "NTP", "mup": "muP"}
 LABEL_OFFSETS = {"sp": 0, "ntp": -8, "mup": 8}  # points: under NTP and muP coordinates have one size
-PANELS = {"preactivation": "coordinate size: $h^2$", "preactivation-change": r"feature movement: $\Delta h^2$"}
+PANELS = {
+    "preactivation": "coordinate size: pre-activations of layer 2",
+    "preactivation-change": "feature movement: their change in the step",
+}
 LAYER = 2
 DENSE = {2**m: 2 ** (14 - m) for m in range(6, 12)}
 LAZY = {2**m: max(4, 2 ** (14 - m)) for m in range(10, 21)}

@@ -124,6 +124,33 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     ),
 )
 
+NEW, UNEVEN = ("fresh", 1), ("uneven", 1)
+RICH: list[Event] = [
+    ("right", [NEW]),
+    ("left", [NEW, ("relu", 1)]),
+    ("step", [(NEW, NEW)]),
+    ("right", [UNEVEN, ("near", 7)]),
+    ("step", [(UNEVEN, ("repeat", 1)), (("near", 3), UNEVEN)]),
+    ("left", [UNEVEN, UNEVEN]),
+    ("right", [NEW, NEW, ("huge", 1)]),
+    ("step", [(NEW, NEW)]),
+    ("right", [NEW, ("tiny", 1)]),
+]
+"""Every kind of query, ranks that differ between seeds, and steps between them."""
+
+GENERIC: list[Event] = [
+    ("right", [NEW, ("near", 2), ("relu", 1)]),
+    ("left", [NEW, ("sum", 1)]),
+    ("step", [(NEW, NEW)]),
+    ("right", [("near", 1), NEW]),
+    ("step", [(("near", 3), ("repeat", 1))]),
+    ("left", [NEW, ("near", 1)]),
+]
+"""Ranks that are the same for all seeds."""
+
+ALTERNATING: list[Event] = [("right", [UNEVEN] * 4), ("right", [NEW] * 3), ("left", [UNEVEN] * 5), ("left", [NEW] * 4)]
+"""Now some seeds ask for something new and now others, as often as a 6 × 5 matrix can answer."""
+
 
 def play(weights: LazyGaussian, events: Sequence[Event], seed: int, sgd: Sgd, std: float) -> list[Record]:
     seeds, out, into = weights.shape
