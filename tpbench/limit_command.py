@@ -45,10 +45,12 @@ def limit_command(
     """Train networks of any width, or the infinitely wide one, and print their trajectory with standard errors."""
     options = dict(locals())
     with bad_input():
+        from tpbench.console import status_line
         from tpbench.simulation import simulate
 
         request = _request(options)
-        found = simulate(request)
+        with status_line("training"):
+            found = simulate(request)
         if as_json:
             print(json.dumps(_as_json(request, found), indent=1))
         else:

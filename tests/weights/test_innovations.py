@@ -307,3 +307,9 @@ def test_errors_fall_faster_than_with_independent_draws(name: str) -> None:
     assert error(MonteCarlo, 1 << 13) / error(Sobol, 1 << 13) > 20
     assert 5 < error(MonteCarlo, 1 << 7) / error(MonteCarlo, 1 << 13) < 13
     assert error(MonteCarlo, 3000) / error(Sobol, 3000) > 4, "sizes that are no power of two gain too"
+
+
+@pytest.mark.parametrize("source", [MonteCarlo, Sobol])
+def test_a_number_is_one_seed(source: Callable[[int | list[int]], Innovations]) -> None:
+    ask = {"dtype": torch.float64, "device": torch.device("cpu")}
+    assert torch.equal(source(3).draw("a", 2, 16, **ask), source([3]).draw("a", 2, 16, **ask))  # type: ignore[arg-type]

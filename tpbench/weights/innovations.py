@@ -45,9 +45,13 @@ class Innovations(Protocol):
 
 
 class _Counted:
-    """What both sources share: it checks what is asked for and counts the dimensions of every axis."""
+    """What both sources share: it checks what is asked for and counts the dimensions of every axis.
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    ``seeds`` is the leading axis of every draw; a number is a single seed.
+    """
+
+    def __init__(self, seeds: int | Sequence[int]) -> None:
+        seeds = (seeds,) if isinstance(seeds, int) else seeds
         if not seeds:
             raise ValueError("a source draws for at least one seed, got none")
         if min(seeds) < 0:
@@ -91,7 +95,7 @@ class MonteCarlo(_Counted):
     They are drawn on the CPU whatever the device, so that every device sees the same network.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
+    def __init__(self, seeds: int | Sequence[int]) -> None:
         super().__init__(seeds)
         self._streams: dict[str, list[list[np.random.Generator]]] = {}
 
@@ -119,7 +123,7 @@ class Sobol(_Counted):
     vectors of one axis may meet neuron by neuron. ``period`` is for tests (see ``SobolAxis``).
     """
 
-    def __init__(self, seeds: Sequence[int], *, period: int = MAXDIM) -> None:
+    def __init__(self, seeds: int | Sequence[int], *, period: int = MAXDIM) -> None:
         super().__init__(seeds)
         self._period = period
         self._points: dict[str, SobolAxis] = {}

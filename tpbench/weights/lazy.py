@@ -40,7 +40,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The last query of a side, so that an update by the same vectors need not look them up again."""
+    """The last query of a side, so that an update or a measurement with the same vectors need not look them up."""
 
     vector: weakref.ref[Tensor]
     version: int
@@ -111,9 +111,9 @@ class LazyGaussian(GaussianWeights):
         c = self._ask(y, right=False)
         out = _empty(c, self._in) if out is None else out
         torch.baddbmm(out, c, self._left.image, beta=0, alpha=scale * self._shrink, out=out)
-        return (
-            out if self._update is None else out.baddbmm_(c @ self._sized(self._update), self._right.basis, alpha=scale)
-        )
+        if self._update is not None:
+            out.baddbmm_(c @ self._sized(self._update), self._right.basis, alpha=scale)
+        return out
 
     def initial_matmul_of_change(self, now: Tensor, start: Tensor, *, scale: float = 1.0) -> Tensor:
         """Return ``scale · w_0 (now - start)``; the difference is taken between coordinates.
@@ -159,9 +159,9 @@ class LazyGaussian(GaussianWeights):
         """Return ``scale (shrink · W_0 + Pᵀ U Q) x`` for the x with coordinates c."""
         out = _empty(c, self._out) if out is None else out
         torch.baddbmm(out, c, self._right.image, beta=0, alpha=scale * shrink, out=out)
-        if self._update is None:
-            return out
-        return out.baddbmm_(c @ self._sized(self._update).mT, self._left.basis, alpha=scale)
+        if self._update is not None:
+            out.baddbmm_(c @ self._sized(self._update).mT, self._left.basis, alpha=scale)
+        return out
 
     def _ask(self, x: Tensor, *, right: bool) -> Tensor:
         """Return the coordinates of x in the basis of its side, after drawing the answers that are missing."""
@@ -192,9 +192,16 @@ class LazyGaussian(GaussianWeights):
             image.baddbmm_(known, other.basis)
 
     def _remembered(self, x: Tensor, right: bool) -> Tensor | None:
+        """Return the coordinates of x if it was the last question of its side: the same tensor, or the same values.
+
+        Comparing values reads two blocks of vectors; looking up coordinates reads the whole basis several times.
+        """
         asked = self._asked.get(right)
-        same = asked is not None and asked.vector() is x and asked.version == x._version
-        return asked.coordinates if asked is not None and same else None
+        last = None if asked is None else asked.vector()
+        if asked is None or last is None or last._version != asked.version:
+            return None
+        equal = last is x or (last.shape == x.shape and x.device.type != "meta" and torch.equal(last, x))
+        return asked.coordinates if equal else None
 
     def _compact(self) -> None:
         """Drop zero rows where a side has more rows than its space has dimensions."""
