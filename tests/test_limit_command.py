@@ -33,7 +33,7 @@ def ask(data: Path, *words: str) -> Any:
 
 
 def as_json(data: Path, *words: str) -> dict[str, Any]:
-    result = ask(data, "--lr", "0.5", "--steps", "3", "--json", *words)
+    result = ask(data, "--lr", "0.5", "--steps", "3", "--json", *words)  # a later option wins
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -76,8 +76,8 @@ def test_table_says_what_it_shows(data: Path) -> None:
     assert result.exit_code == 0
     for word in ("loss", "|h^2|", "|Δh^1|", "f(4)", "Sobol' points", "convention: loss"):
         assert word in result.stdout
-    random = ask(data, "--steps", "1", "--points", "64", "--seeds", "4", "--parametrization", "ntp")
-    assert "random at infinite width" in random.stdout
+    centred = ask(data, "--steps", "1", "--points", "64", "--seeds", "4", "--parametrization", "ntp", "--centred")
+    assert "f - f_0 is trained and shown" in centred.stdout
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,22 @@ def test_table_says_what_it_shows(data: Path) -> None:
         (("--architecture", "cnn"), "unknown architecture 'cnn'"),
         (("--activation", "tan"), "tanh"),
         (("--parametrization", "sp"), "has no infinite-width limit"),
+        (("--parametrization", "ntp"), "--centred"),
+        (("--lr", "1e9", "--steps", "40", "--points", "64", "--seeds", "2"), "lower the learning rate"),
         (("--width", "wide"), "--width is inf or a whole number"),
         (("--width", "8", "--weights", "thin"), "dense, lazy or auto"),
         (("--seeds", "1"), "at least 2"),
-        (("--points", "many"), "--points are whole numbers"),
+        (("--points", "many"), "--points are powers of two"),
         (("--batch-size", "9"), "lower the batch"),
+        (("--points", "1000,2000"), "--points are powers of two"),
+        (("--weights", "lazy"), "give a --width"),
+        (("--width", "64", "--points", "512"), "--points are those of the infinite"),
+        (
+            ("--width", "64", "--activation", "relu", "--lr", "1000", "--steps", "8", "--seeds", "2"),
+            "training diverged",
+        ),
+        (("--sigma-w", "0"), "sigma_w is above 0"),
+        (("--lr", "nan"), "learning rate above 0 (and finite)"),
         (("--lr", "0"), "learning rate above 0"),
         (("--loss", "mae"), "unknown loss"),
         (("--hidden-layers", "0"), "depth of at least 1"),

@@ -21,7 +21,17 @@ from tpbench.bench.table import join, tabulate
 from tpbench.claims import CLAIMS
 from tpbench.claims.config import config, table_of
 from tpbench.claims.experiments import EXPERIMENTS
-from tpbench.pipeline import compute, folder, judge_all, origin_of, plan, rows_of, select, write_report_of
+from tpbench.pipeline import (
+    compute,
+    folder,
+    judge_all,
+    keep_their_data,
+    origin_of,
+    plan,
+    rows_of,
+    select,
+    write_report_of,
+)
 
 POWERS = {"mup": 0.0, "ntp": -0.5}
 LABELS = ["mup", "mup, depth 4", "ntp", "ntp, depth 4"]
@@ -189,3 +199,9 @@ def test_costs_of_dense_and_lazy_steps_are_not_pooled() -> None:
         ("dense", 2.0, 2.0),
         ("lazy", 0.5, 0.5),
     ]
+
+
+def test_claims_whose_variants_name_their_data_are_told() -> None:
+    for dataset, expected in ((None, []), ("gaussian", ["mup-deep-limit"])):
+        selection = Selection(("mup-deep-limit", "zero-output"), "smoke", "cpu", dataset=dataset)
+        assert keep_their_data(plan(selection), selection) == expected

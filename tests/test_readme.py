@@ -42,7 +42,10 @@ def test_console_examples(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_examples(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 11
+    lines = done.stdout.splitlines()
+    assert len(lines) == 11
+    if "loss" in code:  # the examples that print a loss train
+        assert float(lines[-1].split()[1]) < 0.5 * float(lines[0].split()[1])
 
 
 def test_table_example_is_mup() -> None:

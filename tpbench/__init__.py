@@ -4,7 +4,7 @@ The main path is a straight line, one public function an arrow::
 
     Claim -> points -> run -> rows -> estimate -> verdict -> report
 
-``tpbench.widen`` takes any PyTorch model to any width with lazy matrices; ``tpbench.limit`` computes what a multilayer
+``tpbench.widen`` takes a PyTorch model to any width with lazy matrices; ``tpbench.limit`` computes what a multilayer
 perceptron becomes at infinite width, with a standard error.
 
 Importing this package imports neither torch nor seaborn: every heavy module is imported where it is used.

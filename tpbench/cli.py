@@ -83,7 +83,7 @@ def run(
     from tpbench.bench.provenance import count_cores
     from tpbench.claims.experiments.threads import resolve_device
     from tpbench.console import progress_bars
-    from tpbench.pipeline import compute, plan, select
+    from tpbench.pipeline import compute, keep_their_data, plan, select
 
     with bad_input():
         where = resolve_device(device)
@@ -99,6 +99,8 @@ def run(
             weights=weights,
         )
         jobs = plan(selection)
+        for name in keep_their_data(jobs, selection):
+            print(f"note: {name} keeps the data sets of its variants; --dataset does not change them", file=sys.stderr)
         processes = workers if workers is not None else (1 if where == "cuda" else count_cores())
         if processes < 1:
             raise ValueError(f"--workers is at least 1, got {processes}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tpbench.simulation import Request, Simulated
 
 INFINITY = "inf"
+POINTS = "1024,2048,4096"
 
 
 def limit_command(
@@ -37,8 +38,8 @@ def limit_command(
     width: Annotated[str, typer.Option(help="inf, or a number of neurons.")] = INFINITY,
     weights: Annotated[str, typer.Option(help="dense, lazy or auto; at a finite width.")] = "auto",
     seeds: Annotated[int, typer.Option(help="Networks, or scrambles of the points at infinity.")] = 64,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    points: Annotated[str, typer.Option(help="Numbers of points to extrapolate over, at infinity.")] = "1024,2048,4096",
+    seed: Annotated[int, typer.Option(help="Another number is another set of seeds.")] = 0,
+    points: Annotated[str, typer.Option(help="Powers of two to extrapolate over, at infinity.")] = POINTS,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
@@ -83,6 +84,10 @@ def _request(o: dict[str, Any]) -> Request:
         raise ValueError(f"--weights is dense, lazy or auto, got {o['weights']!r}")
     if o["steps"] < 0 or o["seeds"] < 2:
         raise ValueError(f"--steps is at least 0 and --seeds at least 2, got {o['steps']} and {o['seeds']}")
+    if o["width"] == INFINITY and o["weights"] != "auto":
+        raise ValueError("--weights says how a network of finite width is held: give a --width, or leave it out")
+    if o["width"] != INFINITY and o["points"] != POINTS:
+        raise ValueError("--points are those of the infinite network: leave them out, or the --width")
     word = o["parametrization"]
     x, y, x_test = read_data(o["data"])
     network = ARCHITECTURES[o["architecture"]](
@@ -123,8 +128,8 @@ def _width(text: str) -> int | None:
 
 def _points(text: str) -> tuple[int, ...]:
     words = text.replace(",", " ").split()
-    if not words or not all(word.isdigit() and int(word) > 1 for word in words):
-        raise ValueError(f"--points are whole numbers above 1 with commas between, such as 1024,2048; got {text!r}")
+    if not words or not all(word.isdigit() and int(word).bit_count() == 1 for word in words):
+        raise ValueError(f"--points are powers of two with commas between, such as 1024,2048; got {text!r}")
     return tuple(int(word) for word in words)
 
 

@@ -113,6 +113,14 @@ def plan(selection: Selection) -> list[Job]:
     return jobs
 
 
+def keep_their_data(jobs: Sequence[Job], selection: Selection) -> list[str]:
+    """Return the claims whose variants name their data sets, where the selection asks for one."""
+    if selection.dataset is None:
+        return []
+    sweeps = {job.claim.name: job.claim.sweeps[selection.profile] for job in jobs}
+    return [name for name, each in sweeps.items() if any("dataset" in changes for changes in each.variants.values())]
+
+
 def _with_fault(chosen: Claim, fault: Fault | None) -> Claim:
     """Return the claim under the name of its planted fault."""
     if fault is None:

@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from tpbench.data.span import span_coordinates
-from tpbench.networks.infinite import POINTS, SHOWN, limit, mean_trajectories, queries
+from tpbench.networks.infinite import POINTS, SEEDS_APART, SHOWN, check_finite, limit, mean_trajectories, queries
 from tpbench.networks.mlp import Ensemble, Mlp, initialise, initialise_lazy
 from tpbench.networks.train import Sgd, Task, batches
 from tpbench.networks.trajectory import MEASURES, Course
-from tpbench.parametrization import Parametrization, violations
+from tpbench.parametrization import Parametrization
 from tpbench.weights.innovations import MonteCarlo
 
 Array = NDArray[np.float64]
-LAZY_FROM = 2048
-"""Hidden width from which lazy weights are the default: few steps cost less there than dense products."""
+LAZY_FROM, WIDTHS_A_QUERY = 2048, 4
+"""Hidden width from which lazy weights are the default, and how many times the number of directions that training asks
+it has to be: with few directions they cost less than dense products."""
 NUMBERS_AT_ONCE = 2**26
 
 ARCHITECTURES: Mapping[str, type[Mlp]] = {"mlp": Mlp}
@@ -100,9 +101,11 @@ def simulate(request: Request) -> Simulated:
     if request.width is None:
         return _at_infinity(request, course)
     measures = {name: MEASURES[name] for name in SHOWN}
-    weights = request.weights if request.weights != "auto" else ("lazy" if request.width >= LAZY_FROM else "dense")
-    seeds = range(request.first_seed, request.first_seed + request.seeds)
-    numbers = request.width * (4 * queries(course) if weights == "lazy" else request.width)
+    few = request.width >= max(LAZY_FROM, WIDTHS_A_QUERY * queries(course))
+    weights = request.weights if request.weights != "auto" else ("lazy" if few else "dense")
+    first = request.first_seed * SEEDS_APART
+    seeds = range(first, first + request.seeds)
+    numbers = request.width * (4 * min(request.width, queries(course)) if weights == "lazy" else request.width)
     found = mean_trajectories(
         lambda some: _finite(request, weights, some, course),
         course,
@@ -110,39 +113,35 @@ def simulate(request: Request) -> Simulated:
         seeds,
         max(1, NUMBERS_AT_ONCE // numbers),
     )
+    check_finite(found, f"width {request.width}")
     mean, error = ({name: getattr(part, which) for name, part in found.items()} for which in ("mean", "error"))
     return Simulated(mean, error, f"{request.seeds} networks of width {request.width}, {weights} weights", ())
 
 
 def _at_infinity(request: Request, course: Course) -> Simulated:
-    table, depth = request.parametrization, request.network.depth
-    broken = violations(table, depth)
-    if broken:
-        raise ValueError(f"{table.name!r} has no infinite-width limit: {'; '.join(broken)}. Give a finite --width")
     found = limit(
         replace(request.network, inputs=course.probes.shape[1]),
-        table,
+        request.parametrization,
         course,
         points=request.points,
         replicates=request.seeds,
         seed=request.first_seed,
         base_width=request.base_width,
     )
-    notes = []
-    if table.output.a + table.output.b == 0.5 and not request.centred:
-        notes.append(f"the output of {table.name} is random at infinite width too: its mean over f_0 is shown")
-    bias = found["output"].bias
-    notes.append(f"extrapolation over the points moved the outputs by {bias:.1e} (root mean square)")
-    how = f"{request.seeds} scrambles of {', '.join(map(str, request.points))} Sobol' points, extrapolated"
+    how = f"{request.seeds} scrambles of {', '.join(map(str, sorted(set(request.points))))} Sobol' points"
+    if len(set(request.points)) > 1:
+        notes: tuple[str, ...] = (f"extrapolation moved the outputs by {found['output'].bias:.1e} (root mean square)",)
+    else:
+        notes = ("one number of points: nothing is extrapolated, and the errors do not know of a bias",)
     mean, error = {name: f.mean for name, f in found.items()}, {name: f.error for name, f in found.items()}
-    return Simulated(mean, error, how, tuple(notes))
+    return Simulated(mean, error, how, notes)
 
 
 def _course(request: Request) -> Course:
     seen = span_coordinates(np.concatenate([request.x, request.x_test]))
     probes = torch.as_tensor(seen, dtype=torch.float64, device=request.device)
     targets = torch.as_tensor(request.y, dtype=torch.float64, device=request.device)
-    order = batches(len(targets), request.sgd.batch, request.steps, request.first_seed)
+    order = batches(len(targets), request.sgd.batch, request.steps, seed=0)  # one order for all seeds and widths
     return Course(Task(probes[: len(targets)], targets), request.sgd, order, probes, request.centred)
 
 
@@ -168,4 +167,5 @@ def conventions(request: Request) -> list[str]:
         f"the rate multiplies the gradient in w; layer l takes rate · (n/n0)^(-c), here n0 = {request.base_width}",
         f"loss: {losses[request.sgd.loss]}",
         "sizes and movements are root mean squares over inputs and neurons; movements are since step 0",
+        *(["f - f_0 is trained and shown"] if request.centred else []),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ def course(normal: Normal, steps: int = 4, *, outputs: int = 1, batch: int | Non
     x, y = normal(5, 3), normal(4, outputs, seed=1)
     task = Task(x[:4], y)
     return Course(task, Sgd(**{"learning_rate": 0.5, **sgd}, batch=batch), batches(4, batch, steps, 0), x)
+
+
+def centred(c: Course) -> Course:
+    return replace(c, centred=True)
 
 
 def scores(found: Limit | Mean, expected: np.ndarray) -> np.ndarray:
@@ -108,7 +113,7 @@ def test_agrees_with_quadrature_for_one_nonlinear_hidden_layer(normal: Normal) -
 @pytest.mark.parametrize("phi", ["tanh", "relu"])
 def test_kernels_at_the_start_are_nngp_and_ntk(normal: Normal, phi: str) -> None:
     x = normal(5, 3)
-    c = Course(Task(x, normal(5, 1)), Sgd(0.5), [], x)
+    c = Course(Task(x, normal(5, 1)), Sgd(0.5), [], x, centred=True)
 
     def gram(m: Moment) -> torch.Tensor:
         last = m.now.activations[-1]
@@ -155,7 +160,7 @@ def test_replicates_and_batching_of_them_are_what_they_say(normal: Normal, monke
     mlp = Mlp(16, 1, 7, 2, "tanh")
     ask: dict[str, Any] = {"measures": OUTPUT, "points": (64, 128), "replicates": 6}
     found = limit(mlp, named("mup"), c, **ask)["output"]
-    monkeypatch.setattr(infinite, "NEURONS_AT_ONCE", 1)
+    monkeypatch.setattr(infinite, "NUMBERS_AT_ONCE", 1)
     alone = limit(mlp, named("mup"), c, **ask)["output"]
     np.testing.assert_allclose(alone.mean, found.mean, atol=1e-11)
     np.testing.assert_allclose(alone.error, found.error, atol=1e-11)
@@ -176,7 +181,9 @@ def test_sobol_points_beat_independent_ones(normal: Normal) -> None:
 
 
 def test_every_shown_measure_has_a_limit_and_a_kernel_learner_stands_still(normal: Normal) -> None:
-    found = limit(Mlp(3, 1, 1, 2, "tanh"), named("ntp"), course(normal, 2), points=(256, 512, 1024), replicates=8)
+    found = limit(
+        Mlp(3, 1, 1, 2, "tanh"), named("ntp"), centred(course(normal, 2)), points=(256, 512, 1024), replicates=8
+    )
     assert set(found) == set(infinite.SHOWN)
     moved = found["preactivation-change"]
     assert moved.raw.mean[-1].min() > 1e-4, "a network of 1024 neurons moves"
@@ -200,6 +207,7 @@ def test_extrapolation_is_exact_for_a_pure_power() -> None:
     by_points = {m: Mean(np.array([[2.0, -1.0 + 3 * m**-1.5]]), np.full((1, 2), 1e-3), 4) for m in (64, 128, 256)}
     found = infinite._extrapolated(by_points, 1.5)
     np.testing.assert_allclose(found.mean, [[2.0, -1.0]], atol=1e-12)
+    np.testing.assert_allclose(infinite._extrapolated(by_points, 1.0).mean[0, 1], -1.0, atol=2e-2)
     assert (found.error > np.sqrt(1 / 3) * by_points[256].error).all(), "more than a mean of all three would have"
 
 
@@ -211,13 +219,29 @@ def test_extrapolated_error_is_that_of_the_linear_rule() -> None:
             m: Mean(1 + s * rng.standard_normal((1, 1)), np.full((1, 1), s), 4) for m, s in ((64, 2.0), (256, 1.0))
         }
         found.append(infinite._extrapolated(by_points, 1.5))
-    assert np.std([f.mean for f in found]) == pytest.approx(float(found[0].error[0, 0]), rel=0.12)
+    scatter, told = np.std([f.mean for f in found]), np.array([f.error[0, 0] for f in found])
+    assert told.min() == pytest.approx(scatter, rel=0.12), "where the other power says the same"
+    assert np.sqrt((told**2).mean()) < 1.5 * scatter
+
+
+def test_a_bias_of_another_power_is_within_the_error() -> None:
+    """The power is an argument: where it is 1 or 2 instead, the error must cover what that does."""
+    for true in (1.0, 2.0):
+        by_points = {m: Mean(np.full((1, 1), 1 + 3 * m**-true), np.full((1, 1), 1e-9), 64) for m in (64, 128, 256)}
+        found = infinite._extrapolated(by_points, 1.5)
+        assert abs(float(found.mean[0, 0]) - 1) < 2 * float(found.error[0, 0])
 
 
 def test_refusals(normal: Normal) -> None:
     c = course(normal, 1)
     with pytest.raises(ValueError, match="at least 2"):
         limit(Mlp(3, 1, 1, 2), named("mup"), c, replicates=1)
+    with pytest.raises(ValueError, match="'sp' has no infinite-width limit"):
+        limit(Mlp(3, 1, 1, 2), named("sp"), c)
+    with pytest.raises(ValueError, match=r"'ntp' stays random at infinite width.*centre it"):
+        limit(Mlp(3, 1, 1, 2), named("ntp"), c)
+    with pytest.raises(ValueError, match=r"diverged.*with 64 points; lower the learning rate"):
+        limit(Mlp(3, 1, 1, 2), named("mup"), course(normal, 40, learning_rate=1e9), points=(64, 128), replicates=2)
     with pytest.raises(ValueError, match="centred=True"):
         Course(Task(c.task.inputs, c.task.targets, c.task.targets[None]), c.sgd, c.order, c.probes)
 

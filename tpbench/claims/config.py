@@ -44,6 +44,7 @@ EXPERIMENT_KEYS = frozenset(
         "limit",
         "rival",
         "limit_parametrization",  # the limit's table, where it is another than the networks'
+        "limit_error",  # the largest standard error that the limit may have
         "limit_points",
         "limit_replicates",
         "waste",

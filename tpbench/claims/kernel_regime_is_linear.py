@@ -30,7 +30,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
 
 CLAIM = Claim(
     name="kernel-regime-is-linear",
-    statement="An NTP network of width 2^18 is kernel gradient descent with the NTK, to its n^(-1/2).",
+    statement="A very wide NTP network is kernel gradient descent with the NTK, to its n^(-1/2).",
     source="Jacot et al. 2018, arXiv:1806.07572, theorem 2; Lee et al. 2019, arXiv:1902.06720, theorem 2.1",
     rival="The kernel lacks the first layer's term; or the distance does not fall at all.",
     experiment="kernel-trajectory",

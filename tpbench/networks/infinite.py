@@ -12,20 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tpbench.networks.mlp import Ensemble, Mlp, initialise_lazy
 from tpbench.networks.trajectory import MEASURES, Course, Measure, trajectories
-from tpbench.parametrization import Parametrization, least_movement
+from tpbench.parametrization import Parametrization, least_movement, violations
 from tpbench.weights.innovations import Innovations, Sobol
 
 Array = NDArray[np.float64]
 POINTS = (2**10, 2**11, 2**12)
 REPLICATES = 64
 BIAS_POWER = 1.5
-NEURONS_AT_ONCE = 2**17
+ANOTHER_POWER = 2 / 3
+"""The power of the bias is an argument, not a theorem: the extrapolation with this share of it is the other opinion,
+and the distance between the two enters the error."""
+NUMBERS_AT_ONCE = 2**24
+SEEDS_APART = 2**20
 MOVEMENTS = frozenset({"preactivation-change", "activation-change"})
 SHOWN = ("output", "loss", "preactivation", "activation", "preactivation-change", "activation-change")
 
@@ -43,8 +48,10 @@ class Mean:
 class Limit:
     """A limit with its standard error, (step, ...) each, extrapolated to infinitely many points.
 
-    ``by_points`` has the means at every number of points, which the extrapolation is made of; ``raw`` is the one of the
-    most points. ``bias`` is the root mean square of what the extrapolation changed there.
+    The error is that of the replicates, inflated where the numbers of points scatter more than it explains, and the
+    change that another power of the bias would make, in quadrature; with a single number of points it is that of the
+    replicates alone. ``by_points`` has the means at every number of points, which the extrapolation is made of; ``raw``
+    is the one of the most points. ``bias`` is the root mean square of what the extrapolation changed there.
     """
 
     mean: Array
@@ -72,23 +79,25 @@ def limit(
     replicates: int = REPLICATES,
     seed: int = 0,
     base_width: int = 1,
+    powers: Mapping[str, float] | None = None,
     transpose_correction: bool = True,
     innovations: Callable[[Sequence[int]], Innovations] = Sobol,
 ) -> dict[str, Limit]:
     """Return the infinite-width limit of every measure (default: all of ``SHOWN``) at every step of a course.
 
     The width of ``network`` does not matter. Device and dtype are those of the course's inputs; float64 is meant.
-    ``points`` are the numbers of points M, several of them to extrapolate over; ``seed`` numbers the first scramble.
+    ``points`` are the numbers of points M, several of them to extrapolate over; another ``seed`` is another set of
+    scrambles. ``powers`` gives the power of a measure's bias by name, where it is not that of ``bias_power``: a measure
+    of your own that vanishes with the features' movement has that movement's.
     ``transpose_correction`` False gives the wrong limit that takes W and Wᵀ for independent matrices.
 
-    The limit of a quantity that stays random at infinite width (the output of an NTP network before training) is its
-    mean; centre the course, or ask for its size, to get something deterministic.
-
-    Raises ``ValueError`` for fewer than two replicates.
+    Raises ``ValueError`` for fewer than two replicates, where the parametrization has no limit or one that is random
+    (then centre the course), and where training diverges.
     """
+    check_has_limit(parametrization, network.depth, centred=course.centred)
     chosen = {name: MEASURES[name] for name in SHOWN} if measures is None else measures
     by_points: dict[int, dict[str, Mean]] = {}
-    first = seed
+    first = seed * SEEDS_APART
     for count in sorted(set(points)):
         sized = replace(network, width=count)
 
@@ -104,11 +113,38 @@ def limit(
                 transpose_correction=transpose_correction,
             )
 
-        at_once = max(1, NEURONS_AT_ONCE // count)
+        at_once = max(1, NUMBERS_AT_ONCE // (count * min(count, queries(course))))
         by_points[count] = mean_trajectories(build, course, chosen, range(first, first + replicates), at_once)
+        check_finite(by_points[count], f"{count} points")
         first += replicates  # scrambles are not shared between numbers of points
-    powers = {name: bias_power(name, parametrization, network.depth) for name in chosen}
-    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}, powers[name]) for name in chosen}
+    power = {name: bias_power(name, parametrization, network.depth) for name in chosen} | dict(powers or {})
+    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}, power[name]) for name in chosen}
+
+
+def check_has_limit(parametrization: Parametrization, depth: int, *, centred: bool) -> None:
+    """Raise ``ValueError`` where training has no deterministic infinite-width limit.
+
+    A read-out of size n^(-1/2) makes f_0 a Gaussian process: a sum over neurons, not an average, so points that
+    integrate averages do not draw it, and all that depends on it is random.
+    """
+    broken = violations(parametrization, depth)
+    if broken:
+        raise ValueError(
+            f"{parametrization.name!r} has no infinite-width limit: {'; '.join(broken)}; take a finite width"
+        )
+    if parametrization.output.a + parametrization.output.b == Fraction(1, 2) and not centred:
+        raise ValueError(
+            f"the output of {parametrization.name!r} stays random at infinite width, so training it has no one limit: "
+            "centre it (centred=True, or --centred), which trains f - f_0, or take a finite width"
+        )
+
+
+def check_finite(found: Mapping[str, Mean], where: str) -> None:
+    """Raise ``ValueError`` where a mean is not finite, naming the first such step."""
+    for name, values in found.items():
+        bad = [step for step, mean in enumerate(values.mean) if not np.isfinite(mean).all()]
+        if bad:
+            raise ValueError(f"training diverged: {name} at step {bad[0]}, with {where}; lower the learning rate")
 
 
 def mean_trajectories(
@@ -130,12 +166,13 @@ def mean_trajectories(
     found = {}
     for name in measures:
         values = np.concatenate([part[name] for part in parts])
-        found[name] = Mean(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)), len(values))
+        with np.errstate(invalid="ignore", over="ignore"):  # what diverged has no mean, which its value says
+            found[name] = Mean(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)), len(values))
     return found
 
 
 def queries(course: Course) -> int:
-    """Return how many directions a course can ask of a lazy weight."""
+    """Return about how many directions a course asks of a lazy weight: those of its batches and probes."""
     batches = [len(course.task.inputs) if chosen is None else len(chosen) for chosen in course.order]
     return max(1, sum(batches) + len(course.probes) * (len(course.order) + 1))
 
@@ -159,9 +196,19 @@ def _extrapolated(by_points: Mapping[int, Mean], power: float) -> Limit:
     if len(counts) == 1:
         return Limit(means[0], errors[0], dict(by_points))
     scale = np.sqrt(np.mean(errors**2, axis=tuple(range(1, errors.ndim))))
-    weight = 1 / np.maximum(scale, np.finfo(np.float64).tiny) if scale.all() else np.ones(len(counts))
+    scale = scale if scale.all() else np.ones(len(counts))
+    rule, design = _rule(counts, scale, power)
+    mean, other = (
+        np.tensordot(each[0], means, axes=1) for each in (rule, _rule(counts, scale, ANOTHER_POWER * power)[0])
+    )
+    residual = (means - np.tensordot(design @ rule, means, axes=1)) / scale.reshape(-1, *[1] * (means.ndim - 1))
+    spare = len(counts) - 2
+    inflation = max(1.0, float((residual**2).sum(axis=0).mean()) / spare) if spare else 1.0
+    variance = inflation * np.tensordot(rule[0] ** 2, errors**2, axes=1)
+    return Limit(mean, np.sqrt(variance + (mean - other) ** 2), dict(by_points))
+
+
+def _rule(counts: Sequence[int], scale: Array, power: float) -> tuple[Array, Array]:
+    """Return the weights (2, counts) that give limit and c from the means, and the design (counts, 2)."""
     design = np.stack([np.ones(len(counts)), (np.array(counts) / counts[0]) ** -power], axis=1)
-    rule = np.linalg.pinv(design * weight[:, None])[0] * weight
-    mean = np.tensordot(rule, means, axes=1)
-    error = np.sqrt(np.tensordot(rule**2, errors**2, axes=1))
-    return Limit(mean, error, dict(by_points))
+    return np.linalg.pinv(design / scale[:, None]) / scale, design

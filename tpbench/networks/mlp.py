@@ -47,6 +47,8 @@ class Mlp:
         for name in ("inputs", "outputs", "width", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"an MLP needs {name} of at least 1, got {getattr(self, name)}")
+        if not self.sigma_w > 0 or not self.sigma_b >= 0:
+            raise ValueError(f"sigma_w is above 0 and sigma_b at least 0, got {self.sigma_w} and {self.sigma_b}")
         activation(self.activation)
 
     @property

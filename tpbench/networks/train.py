@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +30,9 @@ class Sgd:
     loss: str = "mse"
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ValueError(
-                "SGD needs a learning rate above 0, momentum in [0, 1) and weight decay of at least 0, got "
+                "SGD needs a learning rate above 0 (and finite), momentum in [0, 1), weight decay of at least 0; got "
                 f"{self.learning_rate}, {self.momentum} and {self.weight_decay}"
             )
         if self.batch is not None and self.batch < 1:

@@ -36,7 +36,7 @@ Measure = Callable[[Moment], Tensor]
 @dataclass(frozen=True)
 class Course:
     """What is trained and looked at: minibatches in ``order``, and ``probes`` (examples, in) on which everything but
-    the loss is measured. ``centred`` trains f - f_0."""
+    the loss is measured. ``centred`` trains, and shows, f - f_0."""
 
     task: Task
     sgd: Sgd
@@ -63,7 +63,7 @@ def _loss(m: Moment) -> Tensor:
 
 
 MEASURES: Mapping[str, Measure] = {
-    "output": lambda m: m.now.output,
+    "output": lambda m: m.now.output if m.task.offset is None else m.now.output - m.start.output,
     "loss": _loss,
     "preactivation": _sizes(lambda trace: trace.preactivations),
     "activation": _sizes(lambda trace: trace.activations),
@@ -71,8 +71,9 @@ MEASURES: Mapping[str, Measure] = {
     "activation-change": _changes(lambda trace: trace.activations),
     "kernel": lambda m: tangent_kernel(m.ensemble, m.now.inputs[0]).sum(dim=1),
 }
-"""Outputs (seed, examples, out); training loss (seed,); root mean squares (seed, hidden layer) of h^l, x^l and of their
-movement since the start; tangent kernel of the first output (seed, examples, examples)."""
+"""Outputs (seed, examples, out), f - f_0 where that is trained; training loss (seed,); root mean squares (seed,
+hidden layer) of h^l, x^l and of their movement since the start; tangent kernel of the first output (seed, examples,
+examples)."""
 
 
 def trajectories(ensemble: Ensemble, course: Course, measures: Mapping[str, Measure]) -> dict[str, Array]:

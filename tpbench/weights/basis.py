@@ -43,6 +43,7 @@ class Side:
 
     def __init__(self, seeds: int, size: int, image_size: int, *, room: int, tolerance: float, like: Tensor) -> None:
         self.rank = 0
+        room = min(room, size)  # more directions than dimensions there are only where seeds differ
         self._basis = like.new_empty((seeds, room, size))
         self._image = like.new_empty((seeds, room, image_size))
         self._rest: Tensor | None = None
@@ -186,7 +187,7 @@ def _directions(rest: Tensor, left: Tensor, chosen: Tensor, most: int) -> tuple[
     turn = vectors[:, :, :count].mT * root[:, :, None]
     # An eigenvector's sign is left to rounding: fixed, so that devices and dtypes see the same network.
     weights = torch.arange(1, rest.shape[1] + 1, dtype=rest.dtype, device=rest.device).rsqrt()
-    sign = torch.where(turn @ weights < 0, -1.0, 1.0)
+    sign = 1 - 2 * (turn @ weights < 0).to(turn.dtype)
     return turn * sign[:, :, None] * inverse[:, None, :], taken
 
 

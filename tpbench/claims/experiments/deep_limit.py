@@ -40,6 +40,11 @@ def run(point: Point) -> Iterator[Row]:
     probes = c["probes"]
     for step in c["record"]:
         error = float(np.sqrt(np.mean(right.error[step, -probes:] ** 2)))
+        if error > c["limit_error"]:
+            raise ValueError(
+                f"the limit is known to {error:.1e} at step {step}, and {c['limit_error']:.1e} is asked for: raise "
+                "limit_replicates or limit_points"
+            )
         yield from (Row("limit-error", error, seed=seed, step=step) for seed in point.seeds)
     ours, rivals = (found.mean[:, None] for found in (right, wrong))
     yield from compare(setup(point), probes, lambda start: (ours, rivals, ours))
