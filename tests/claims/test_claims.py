@@ -189,3 +189,11 @@ def test_tables_between_ntp_and_mup_are_refused_by_the_kernel_claims() -> None:
         job, _ = plan(Selection((name, "zero-output"), "smoke", "cpu", tables={"between": table.as_config()}))
         assert job.points == ()
         assert "n^(-1/4)" in job.note
+
+
+def test_a_limit_that_is_not_known_well_enough_is_refused() -> None:
+    """Its error would be a bias of every width, which no scatter over seeds shows."""
+    [job] = plan(Selection(("mup-deep-limit",), "smoke", "cpu", widths=(8, 16, 32), seeds=2))
+    point = replace(job.points[0], config={**job.points[0].config, "limit_error": 1e-6})
+    with pytest.raises(ValueError, match=r"1\.0e-06 is asked for: raise limit_replicates or limit_points"):
+        list(run(point))

@@ -195,3 +195,19 @@ def test_lazy_training_on_cuda_agrees_with_the_cpu(source: Callable[[Sequence[in
         list(train(ensemble, data, SGD, batches(EXAMPLES, SGD.batch, STEPS, seed=1)))
         outputs.append(forward(ensemble, data.inputs).output.cpu())
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-8, atol=1e-8)
+
+
+def test_the_default_dtype_does_not_matter(normal: Callable[..., Tensor]) -> None:
+    """Scripts set it to double precision; numbers that torch makes from Python's would change type with it."""
+    x, y = normal(3, 4).float(), normal(3, 1).float()
+    outputs = []
+    for dtype in (torch.float32, torch.float64):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            ensemble = initialise_lazy(Mlp(4, 1, 32, 2, "tanh"), named("mup"), MonteCarlo(0), device=CPU, dtype=x.dtype)
+            list(train(ensemble, Task(x, y), Sgd(0.3), [None] * 2))
+            outputs.append(forward(ensemble, x).output)
+        finally:
+            torch.set_default_dtype(before)
+    torch.testing.assert_close(*outputs)
