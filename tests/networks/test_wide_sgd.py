@@ -91,6 +91,66 @@ def test_a_forgotten_velocity_is_noticed(normal: Normal, agree: Agree, monkeypat
         test_lazy_matrices_are_stepped_beside_dense_parameters_with_rates_of_their_own(normal, agree, 0.9, 0.0)
 
 
+def restarted(
+    normal: Normal, w: Any, kind: Callable[..., torch.optim.Optimizer], momenta: tuple[float, ...]
+) -> list[Tensor]:
+    """Train with a new optimizer for every momentum, three steps each, and return the losses."""
+    bias, losses = nn.Parameter(normal(SIZE)), []
+    for number, momentum in enumerate(momenta):
+        optimizer = kind([w, bias], lr=0.1, momentum=momentum, weight_decay=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            loss = loss_of(normal(BATCH, SIZE, seed=10 * number + step), w, bias)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+    return losses
+
+
+@pytest.mark.parametrize("momenta", [(0.9, 0.9), (0.9, 0.0, 0.9), (0.5, 0.9, 0.7)])
+def test_a_new_optimizer_starts_at_velocity_zero_as_torchs(
+    normal: Normal, agree: Agree, momenta: tuple[float, ...]
+) -> None:
+    matrix = lazy()
+    dense = nn.Parameter(matrix.materialise())
+    ours = restarted(normal, matrix, WideSGD, momenta)
+    agree(torch.stack(ours), torch.stack(restarted(normal, dense, torch.optim.SGD, momenta)))
+    agree(matrix.materialise(), dense)
+
+
+def test_an_inherited_velocity_is_noticed(normal: Normal, agree: Agree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant: the velocity stays in the matrix when a new optimizer takes it."""
+    monkeypatch.setattr(LazyGaussian, "forget_velocity_", lambda weights: None)
+    with pytest.raises(AssertionError, match="differs by"):
+        test_a_new_optimizer_starts_at_velocity_zero_as_torchs(normal, agree, (0.9, 0.9))
+
+
+def test_optimizers_with_momentum_do_not_take_turns_on_a_lazy_matrix(normal: Normal, agree: Agree) -> None:
+    matrix, first = lazy(), nn.Parameter(normal(SIZE))
+    one, two, plain = (WideSGD([first, matrix], lr=0.1, momentum=momentum) for momentum in (0.9, 0.9, 0.0))
+    loss_of(normal(BATCH, SIZE), matrix, first).backward()
+    for optimizer in (one, plain, one, two, plain, two):  # without momentum, no velocity is touched
+        optimizer.step()
+    before, entries = first.detach().clone(), matrix.materialise()
+    with pytest.raises(
+        RuntimeError, match=r"another optimizer with momentum.*nothing has been changed.*make a new one"
+    ):
+        one.step()
+    assert torch.equal(first, before)
+    agree(matrix.materialise(), entries, 1e-14)
+
+
+def test_a_gradient_of_the_wrong_kind_is_refused_before_anything_is_changed(normal: Normal) -> None:
+    first, matrix = nn.Parameter(normal(SIZE)), lazy()
+    loss_of(normal(BATCH, SIZE), matrix, first).backward()
+    matrix.grad = normal(SIZE, SIZE)
+    optimizer = WideSGD([first, matrix], lr=0.1, momentum=0.9)
+    with pytest.raises(TypeError, match=r"a dense tensor was put there.*\.grad\.mul_\(number\)"):
+        optimizer.step()
+    assert torch.equal(first, normal(SIZE))
+    assert not optimizer.state
+
+
 def test_a_closure_is_run_with_gradients_and_its_loss_returned(normal: Normal) -> None:
     matrix, bias = lazy(), nn.Parameter(normal(SIZE))
     optimizer = WideSGD([matrix, bias], lr=0.05)

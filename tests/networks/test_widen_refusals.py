@@ -38,6 +38,9 @@ def tied_to_the_readout(width: int) -> nn.Module:
 FACTORIES: dict[str, tuple[Callable[[int], Any], dict[str, Any], str]] = {
     "width": (mlp, {"width": 0}, "a width is at least 1: got width 0"),
     "base width": (mlp, {"base_width": 0}, "a width is at least 1.*base width 0"),
+    "bfloat16": (mlp, {"dtype": torch.bfloat16}, "dtype= is torch.bfloat16.*say dtype=torch.float32"),
+    "float16": (mlp, {"dtype": torch.float16}, "dtype= is torch.float16.*or dtype=torch.float64"),
+    "low model": (lambda width: mlp(width).bfloat16(), {}, "2.weight is torch.bfloat16.*say dtype=torch.float32"),
     "no module": (lambda width: width, {}, "the factory returned 16 for width 16, not a torch module"),
     "moves": (lambda width: mlp(width).to("cpu"), {}, "fails at width 32 on torch's meta device.*widen's device="),
     "parametrization": (mlp, {"parametrization": "mupp"}, "did you mean 'mup'"),
@@ -112,6 +115,15 @@ def test_a_module_whose_sizes_cannot_be_seen_asks_for_a_factory(name: str) -> No
     model, words = INSTANCES[name]
     with pytest.raises(ValueError, match=f"(?s){words}.*give a factory"):
         widen(model(), width=WIDTH, base_width=BASE)
+
+
+@pytest.mark.parametrize("size", [1e3, "64", None])
+def test_a_width_is_a_whole_number(size: Any) -> None:
+    with pytest.raises(TypeError, match=r"^width is a whole number.*got .*say width=int"):
+        widen(mlp, width=size)
+    if size is not None:
+        with pytest.raises(TypeError, match=r"^base_width is a whole number.*got .*say base_width=int"):
+            widen(mlp, width=WIDTH, base_width=size)
 
 
 def test_a_module_needs_its_width_and_a_model_must_be_one() -> None:

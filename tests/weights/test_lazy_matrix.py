@@ -29,6 +29,7 @@ Apply = Callable[[Tensor, Tensor], Tensor]
 
 FORWARD: dict[str, Apply] = {
     "linear": lambda x, w: functional.linear(x, w),
+    "linear by keywords": lambda x, w: functional.linear(input=x, weight=w),
     "linear with bias": lambda x, w: functional.linear(x, w, torch.arange(w.shape[0], device=CPU).double()),
     "@ T": lambda x, w: x @ w.T,
     "@ mT": lambda x, w: torch.matmul(x, w.mT),

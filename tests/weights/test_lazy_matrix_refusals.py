@@ -21,6 +21,7 @@ Agree = Callable[..., None]
 LINEAR = {"in_features": IN, "out_features": OUT, "bias": False, "dtype": torch.float64}
 PRODUCTS, ENTRIES, STATE = "write it with x @ W", "use it in products", "same seed, and train it again"
 SURGERY, MOVE = "set their size with stds=", "give dtype= and device="
+ROWS = torch.zeros(2, IN, dtype=torch.float64, device=CPU)
 REFUSED: dict[str, tuple[Callable[[LazyMatrix], Any], str, str]] = {
     "data": (lambda w: w.data, "data was asked", STATE),
     "set data": (lambda w: setattr(w, "data", torch.zeros(OUT, IN, device=CPU)), "data= was asked", SURGERY),
@@ -61,6 +62,8 @@ REFUSED: dict[str, tuple[Callable[[LazyMatrix], Any], str, str]] = {
     "to": (lambda w: holding(w).to(torch.bfloat16), "to was", MOVE),
     "meta": (lambda w: holding(w).to("meta"), "to was", MOVE),
     "product": (lambda w: w @ w.T, "product of two lazy matrices", r"V @ \(W @ x\)"),
+    "out": (lambda w: torch.matmul(ROWS, w.T, out=torch.zeros(2, OUT, device=CPU)), "out= was given", "leave it out"),
+    "mm out": (lambda w: torch.mm(w, ROWS.T, out=torch.zeros(OUT, 2, device=CPU)), "out= was given", "leave it out"),
     "as x": (lambda w: functional.linear(w, torch.zeros(2, IN, device=CPU)), "place of x", ENTRIES),
     "axes": (lambda w: w.transpose(0, 0), "two axes to exchange", r"got \(0, 0\)"),
     "below autograd": (lambda w: disabled(torch.exp, w), "aten.exp", ENTRIES),
@@ -130,5 +133,23 @@ def test_what_does_not_fit_says_so(normal: Normal) -> None:
         functional.linear(normal(BATCH, IN).float(), lazy())
     matrix = lazy()
     matrix.grad = torch.zeros(OUT, IN, dtype=torch.float64, device=CPU)
-    with pytest.raises(TypeError, match="a dense tensor was put there"):
+    with pytest.raises(TypeError, match=r"a dense tensor was put there: .*or set \.grad to None"):
         matrix.step_(rate=0.1)
+
+
+def test_low_precision_says_how_to_avoid_it(normal: Normal) -> None:
+    matrix = lazy(dtype=torch.float32)
+    layer = nn.Linear(IN, IN, device=CPU)
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(ValueError, match=r"float32 on cpu, the vector torch\.bfloat16.*without torch\.autocast"),
+    ):
+        functional.linear(layer(normal(BATCH, IN).float()), matrix)
+
+
+def test_clipping_many_at_once_says_how_to_clip(normal: Normal) -> None:
+    matrix = lazy()
+    functional.linear(normal(BATCH, IN), matrix).tanh().sum().backward()
+    with pytest.raises(TypeError, match=r"_foreach_norm.*give foreach=False"):
+        nn.utils.clip_grad_norm_([matrix], 0.1, foreach=True)
+    nn.utils.clip_grad_norm_([matrix], 0.1, foreach=False)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from tpbench.weights.matrix import LazyMatrix
+from tpbench.weights.outer import OuterProducts
 
 
 class WideSGD(Optimizer):
@@ -17,7 +18,8 @@ class WideSGD(Optimizer):
 
     ``v <- momentum v + gradient + weight_decay w``, ``w <- w - lr v``; groups of parameters may have settings of their
     own, and learning-rate schedulers work. The velocity of a lazy matrix lies in the matrix, as factors, so there is
-    no ``state_dict`` where there is one. Raises ``ValueError`` for settings out of range.
+    no ``state_dict`` where there is one, and of two optimizers with momentum the later one takes the matrix over, from
+    velocity zero. Raises ``ValueError`` for settings out of range.
     """
 
     steps_lazy_matrices = True
@@ -43,19 +45,45 @@ class WideSGD(Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step by the gradients in ``.grad``; parameters without one stay. Returns the closure's loss."""
+        """One step by the gradients in ``.grad``; parameters without one stay. Returns the closure's loss.
+
+        Raises ``TypeError`` for a gradient of the wrong kind and ``RuntimeError`` where another optimizer has taken
+        a velocity over, before anything has been changed.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._check(parameter, group["momentum"])
         with torch.no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:
                     self._step(parameter, group["lr"], group["momentum"], group["weight_decay"])
         return loss
 
+    def _check(self, parameter: Tensor, momentum: float) -> None:
+        if not isinstance(parameter, LazyMatrix):
+            if isinstance(parameter.grad, OuterProducts):
+                raise TypeError(
+                    f"the gradient of a lazy matrix was put into .grad of a dense parameter of shape "
+                    f"{tuple(parameter.shape)}: put its materialise() there; nothing has been changed"
+                )
+            return
+        if parameter.products() is None or momentum == 0.0:
+            return
+        mine = self.state.get(parameter, {}).get("velocity")
+        if mine is not None and parameter.velocity_owner is not mine:
+            raise RuntimeError(
+                "another optimizer with momentum has stepped a lazy matrix, which keeps the velocity of one only; "
+                "nothing has been changed. Go on with that one, or make a new one, which starts at velocity zero"
+            )
+
     def _step(self, parameter: Tensor, rate: float, momentum: float, decay: float) -> None:
         if isinstance(parameter, LazyMatrix):
+            if parameter.grad is not None and momentum != 0.0:  # its state only tells whose the matrix's velocity is
+                parameter.claim_velocity_(self.state[parameter].setdefault("velocity", object()))
             parameter.step_(rate=rate, momentum=momentum, decay=decay)
             return
         update = parameter.grad

@@ -1,4 +1,9 @@
-"""Any PyTorch model at any width: its width × width weights lazy, the rest rescaled by a parametrization.
+"""PyTorch models at any width: width × width weights lazy, the rest rescaled by a parametrization.
+
+Models whose width × width weights are used through ``nn.Linear``, ``F.linear`` or ``@``; their code stays as it is.
+What cannot be widened: convolutions over neurons, fused RNN and attention modules (they need all entries). What a
+wide model cannot do: checkpoints and resuming, deepcopy (nor moving averages of weights), pickling, autocast, steps of
+other optimizers. A model whose width² entries fit in memory can: ``materialise()``.
 
 An example, whose hidden matrix would take 4 TB::
 
@@ -21,6 +26,7 @@ An example, whose hidden matrix would take 4 TB::
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +46,7 @@ from tpbench.networks.wide_axes import (
     own_tensors,
     roles_of,
 )
-from tpbench.networks.wide_law import Law, dense, lazy, measure, randomness_of
+from tpbench.networks.wide_law import Law, check_dtype, dense, lazy, measure, randomness_of
 from tpbench.networks.wide_sgd import WideSGD
 from tpbench.parametrization import Parametrization, Role, named, scale
 from tpbench.weights.innovations import Innovations, MonteCarlo
@@ -55,6 +61,10 @@ class Kind:
 
     dtype: torch.dtype | None
     device: torch.device | None
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            check_dtype(self.dtype, "dtype=")
 
     def like(self, base: Tensor) -> tuple[torch.dtype, torch.device]:
         """Return the dtype and device of what takes the place of ``base``."""
@@ -111,7 +121,11 @@ class Wide:
         return WideSGD(settings, lr=lr, momentum=momentum)
 
     def materialise(self) -> nn.Module:
-        """Return a plain copy of the model as it is now, with dense matrices: O(width²) memory."""
+        """Return a plain copy of the model as it is now, with dense matrices: O(width²) memory.
+
+        It asks the wide model for everything, which holds bases of full rank from then on: O(width²) memory and time
+        a product there, too. Take the copy last.
+        """
         whole: dict[int, Any] = {
             id(matrix): nn.Parameter(matrix.materialise(), matrix.requires_grad)
             for matrix in self.model.parameters()
@@ -137,7 +151,10 @@ def widen(
 
     ``model`` is a factory, a function of the width that returns a module, or a module of width ``base_width``
     (default 64; needed for a module) whose width-sized parts are nn.Linear, nn.LayerNorm, nn.Embedding or parameters
-    of its own modules. Its code stays as it is, but uses its width × width weights in ``F.linear`` and ``@`` only.
+    of its own modules. Its code stays as it is, but uses its width × width weights in ``F.linear`` and ``@`` only, and
+    holds no factor of the width of its own: ``/ width**0.5`` in ``forward`` would come on top of the parametrization's,
+    so write ``/ BASE**0.5`` with a constant. Only width × width weights may be used both ways, W and W.T: a read-in
+    that is used as the read-out, too, has two roles, and no one scaling is right for both.
 
     Parameters that grow along both axes are *hidden* weights and become lazy; those that grow along the axis of a
     layer's output, and vectors, are *input* weights, those that grow along its input's axis *output* weights. The
@@ -146,13 +163,19 @@ def widen(
     keeps its values, with the exponents of an output's bias.
 
     Initial entries that grow are independent Gaussians with the second moment of the model's own at the base width
-    (pooled over fresh models where there is a factory); orthogonal or uniform ones lose that property. Constants stay
-    constants. ``stds`` gives a parameter a standard deviation at the base width by name, ``roles`` a role where it
-    cannot be seen. ``seed`` alone decides the draws, made by ``innovations`` (default ``MonteCarlo([seed])``); torch's
-    global generator stays as it was. ``dtype`` and ``device`` are the model's own unless given.
+    (pooled over fresh models where there is a factory), uniform and orthogonal ones, too. Constants stay constants.
+    ``stds`` gives a parameter a standard deviation at the base width by name, ``roles`` a role where it cannot be
+    seen. ``dtype`` (float32 or float64) and ``device`` are the model's own unless given.
 
-    Raises ``ValueError`` where a model does not fit this description, and says what to change.
+    ``innovations`` (default ``MonteCarlo([seed])``) make the draws, and torch's global generator stays as it was. As
+    entries are drawn when they are asked for, the network is decided by ``seed`` and the order of all questions,
+    evaluations included: one evaluation more gives another network of the same law. Every input that is new to a lazy
+    matrix stays in memory, under ``no_grad`` as well.
+
+    Raises ``ValueError`` where a model does not fit this, and says what to change; ``TypeError`` for a broken width.
     """
+    kind = Kind(dtype, None if device is None else torch.device(device))
+    width, base_width = _whole("width", width), None if base_width is None else _whole("base_width", base_width)
     table = named(parametrization) if isinstance(parametrization, str) else parametrization
     source = MonteCarlo([seed]) if innovations is None else innovations
     if len(source.seeds) != 1:
@@ -163,8 +186,15 @@ def widen(
     probe, wide = (_shapes(family, size, seed) for size in (2 * family.base_width, width))
     found = growths(base, probe, wide, (width, family.base_width))
     parts = _parts(base, found, family, table, width, stds or {}, roles or {})
-    _fill(wide, base, parts, found, source, Kind(dtype, None if device is None else torch.device(device)))
+    _fill(wide, base, parts, found, source, kind)
     return Wide(wide, width, family.base_width, tuple(parts))
+
+
+def _whole(name: str, number: Any) -> int:
+    try:
+        return operator.index(number)
+    except TypeError as error:
+        raise TypeError(f"{name} is a whole number of neurons, got {number!r}: say {name}=int(…)") from error
 
 
 def _family(model: nn.Module | Factory, base_width: int | None, width: int) -> Family:

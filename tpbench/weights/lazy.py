@@ -146,6 +146,10 @@ class LazyGaussian(GaussianWeights):
         self._shrink -= rate * shrink
         self._compact()
 
+    def forget_velocity_(self) -> None:
+        """Set the velocity of momentum back to zero, as an optimizer starts with."""
+        self._velocity, self._velocity_shrink = None, 0.0
+
     def materialise(self) -> Tensor:
         """Return the whole present matrix, (seed, out, in), by asking for all of it; it needs O(in · out) memory."""
         eye = torch.eye(self._in, dtype=self._right.basis.dtype, device=self._right.basis.device)

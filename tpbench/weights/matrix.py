@@ -28,9 +28,10 @@ from tpbench.weights.refusal import OPERATORS, optimizer_refusal, refusal
 
 @dataclass
 class _Clock:
-    """How often a matrix has been stepped; the matrix and its transpose share it."""
+    """How often a matrix has been stepped, and whose its velocity is; the matrix and its transpose share it."""
 
     steps: int = 0
+    owner: object = None
 
 
 class LazyMatrix(Tensor):
@@ -65,13 +66,32 @@ class LazyMatrix(Tensor):
         dense = self.weights.materialise()[0]
         return dense.mT.contiguous() if self.flipped else dense
 
+    def products(self) -> OuterProducts | None:
+        """Return the gradient in ``.grad``; ``TypeError`` where it is none that ``step_`` could use."""
+        gradient = self.grad
+        if gradient is None or isinstance(gradient, OuterProducts):
+            return gradient
+        raise TypeError(
+            "the gradient of a lazy matrix is one of outer products, and a dense tensor was put there: leave it as "
+            "backward() made it and scale it with .grad.mul_(number), or set .grad to None"
+        )
+
+    @property
+    def velocity_owner(self) -> object:
+        """Who claimed the velocity last; None where nobody did."""
+        return self._clock.owner
+
+    def claim_velocity_(self, owner: object) -> None:
+        """Start the velocity from zero where it is not ``owner``'s yet: an optimizer has velocities of its own."""
+        if self._clock.owner is not owner:
+            self.weights.forget_velocity_()
+            self._clock.owner = owner
+
     def step_(self, *, rate: float, momentum: float = 0.0, decay: float = 0.0) -> None:
         """One step of ``torch.optim.SGD`` by the gradient in ``.grad``; nothing happens where it is None."""
-        gradient = self.grad
+        gradient = self.products()
         if gradient is None:
             return
-        if not isinstance(gradient, OuterProducts):
-            raise TypeError("the gradient of a lazy matrix is one of outer products, and a dense tensor was put there")
         with torch.no_grad():
             y, x = gradient.joined()
             self.weights.step_(y, x, scale=1.0, rate=rate, momentum=momentum, decay=decay)
@@ -177,18 +197,27 @@ def _rows(x: Tensor, *, copy: bool = False) -> Tensor:
 
 
 def _product(x: Tensor, matrix: LazyMatrix, *, flip: bool) -> Tensor:
+    if (x.dtype, x.device) != (matrix.dtype, matrix.device):
+        raise ValueError(
+            f"the matrix is {matrix.dtype} on {matrix.device}, the vector {x.dtype} on {x.device}: lazy matrices "
+            "work without torch.autocast, and with models and inputs of one dtype, float32 or float64, on one device"
+        )
     asked = _rows(x.detach(), copy=matrix.requires_grad and torch.is_grad_enabled())
     return cast(Tensor, _Product.apply(x, asked, matrix, flip))  # type: ignore[no-untyped-call]
 
 
-def _linear(x: Any, weight: Any, bias: Tensor | None = None) -> Tensor:
-    if not isinstance(weight, LazyMatrix) or isinstance(x, LazyMatrix) or isinstance(bias, LazyMatrix):
+def _linear(input: Any, weight: Any, bias: Tensor | None = None) -> Tensor:
+    if not isinstance(weight, LazyMatrix) or isinstance(input, LazyMatrix) or isinstance(bias, LazyMatrix):
         raise TypeError(refusal("linear with a lazy matrix in the place of x or of the bias"))
-    y = _product(x, weight, flip=False)
+    y = _product(input, weight, flip=False)
     return y if bias is None else y + bias
 
 
-def _matmul(left: Any, right: Any) -> Tensor:
+def _matmul(left: Any, right: Any, *, out: Tensor | None = None) -> Tensor:
+    if out is not None:
+        raise TypeError(
+            "out= was given to a product with a lazy matrix, which returns a tensor of its own: leave it out"
+        )
     if isinstance(left, LazyMatrix) and isinstance(right, LazyMatrix):
         raise TypeError(
             "the product of two lazy matrices was asked for: it has all entries of both; apply one after the other, "

@@ -7,6 +7,7 @@ Autograd sees an ordinary tensor of shape (out, in). It adds gradients of severa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -16,14 +17,23 @@ Pair = tuple[Tensor, Tensor]
 _ATEN = torch.ops.aten
 
 
+@dataclass
+class _Cell:
+    """What the storage of a dense tensor is: a gradient's factors, and those of its aliases, to be changed in place."""
+
+    factors: tuple[Pair, ...]
+
+
 class OuterProducts(Tensor):
     """``Σ y_bᵀ x_b`` over all rows of its ``factors``: pairs of y (1, batch, out) and x (1, batch, in).
 
     What is done to gradients works: sums, multiples, the 2-norm (so ``torch.nn.utils.clip_grad_norm_`` does too),
-    zeroing, transposing; ``materialise`` gives the dense matrix. Anything else raises ``TypeError``.
+    zeroing, transposing; ``materialise`` gives the dense matrix. Anything else raises ``TypeError``. As with dense
+    tensors, ``.data``, ``.detach()`` and ``.t()`` are the same gradient, and ``.clone()`` is another.
     """
 
-    factors: tuple[Pair, ...]
+    _cell: _Cell
+    _flipped: bool
 
     @staticmethod
     def __new__(cls, factors: Sequence[Pair], like: Tensor, shape: tuple[int, int] | None = None) -> OuterProducts:
@@ -31,18 +41,24 @@ class OuterProducts(Tensor):
         made = Tensor._make_wrapper_subclass(
             cls, tuple(like.shape) if shape is None else shape, dtype=like.dtype, device=like.device
         )
-        made.factors = tuple(factors)
+        made._cell, made._flipped = _Cell(tuple(factors)), False
         return made
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__()
 
+    @property
+    def factors(self) -> tuple[Pair, ...]:
+        """The pairs of y (1, batch, out) and x (1, batch, in)."""
+        return _exchanged(self._cell.factors) if self._flipped else self._cell.factors
+
     def joined(self) -> Pair:
         """Return all factors as one pair, y (1, rows, out) and x (1, rows, in)."""
-        if len(self.factors) == 1:
-            return self.factors[0]
+        factors = self.factors
+        if len(factors) == 1:
+            return factors[0]
         nothing = [torch.empty((1, 0, size), dtype=self.dtype, device=self.device) for size in self.shape]
-        y, x = zip(nothing, *self.factors, strict=True)
+        y, x = zip(nothing, *factors, strict=True)
         return torch.cat(y, dim=1), torch.cat(x, dim=1)
 
     def materialise(self) -> Tensor:
@@ -61,6 +77,8 @@ class OuterProducts(Tensor):
         kwargs = kwargs or {}
         if func in _NORMS:
             return _norm(*args, **kwargs)
+        if func == _SET_DATA:
+            return _set_data(*args)
         with torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs)
 
@@ -69,12 +87,21 @@ class OuterProducts(Tensor):
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func not in _OPERATIONS:
-            raise TypeError(
-                f"{func} was asked of the gradient of a lazy matrix, which is kept as outer products: it can be "
-                "added, multiplied by a number, clipped by its 2-norm and stepped by WideSGD; its materialise() gives "
-                "the dense gradient where that fits in memory"
-            )
+            raise TypeError(_refusal(func))
         return _OPERATIONS[func](*args, **(kwargs or {}))
+
+
+_SET_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
+
+
+def _refusal(func: Any) -> str:
+    name = func.overloadpacket.__name__
+    remedies = [words for part, words in _REMEDIES.items() if name.startswith(part)]
+    return (
+        f"{func} was asked of the gradient of a lazy matrix, which is kept as outer products: {''.join(remedies)}it "
+        "can be added, multiplied by a number, clipped by its 2-norm and stepped by WideSGD; its materialise() gives "
+        "the dense gradient where that fits in memory"
+    )
 
 
 def outer(left: Pair, right: Pair) -> OuterProducts:
@@ -114,7 +141,7 @@ class _Norm(torch.autograd.Function):
     def forward(ctx: Any, gradient: OuterProducts) -> Tensor:
         y, x = gradient.joined()
         norm = ((y @ y.mT) * (x @ x.mT)).sum().clamp_min(0.0).sqrt()
-        ctx.gradient = gradient.detach()
+        ctx.gradient = gradient.clone()  # clipping may change the gradient itself in place
         ctx.save_for_backward(norm)
         return norm
 
@@ -138,8 +165,29 @@ def _norm(gradient: OuterProducts, kind: Any = 2, /, **options: Any) -> Tensor:
     return cast(Tensor, _Norm.apply(gradient))  # type: ignore[no-untyped-call]
 
 
-def _same(gradient: OuterProducts, **_: Any) -> OuterProducts:
+def _exchanged(factors: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    return tuple((x, y) for y, x in factors)
+
+
+def _clone(gradient: OuterProducts, **_: Any) -> OuterProducts:
     return OuterProducts(gradient.factors, like=gradient)
+
+
+def _alias(gradient: OuterProducts) -> OuterProducts:
+    made = OuterProducts((), like=gradient)
+    made._cell, made._flipped = gradient._cell, gradient._flipped
+    return made
+
+
+def _set_data(gradient: Any, value: Any) -> None:
+    """``gradient.data = value`` makes one an alias of the other."""
+    if not isinstance(gradient, OuterProducts) or not isinstance(value, OuterProducts) or gradient.shape != value.shape:
+        raise TypeError(
+            f"{tuple(value.shape)} {type(value).__name__} was put into .data of {tuple(gradient.shape)} "
+            f"{type(gradient).__name__}: the data of a lazy matrix's gradient are outer products of its shape; scale "
+            "it with .grad.mul_(number), or set .grad to None"
+        )
+    gradient._cell, gradient._flipped = value._cell, value._flipped
 
 
 def _empty(gradient: OuterProducts, *_: Any, **__: Any) -> OuterProducts:
@@ -148,7 +196,9 @@ def _empty(gradient: OuterProducts, *_: Any, **__: Any) -> OuterProducts:
 
 def _transposed(gradient: OuterProducts) -> OuterProducts:
     rows, columns = gradient.shape
-    return OuterProducts([(x, y) for y, x in gradient.factors], like=gradient, shape=(columns, rows))
+    made = OuterProducts((), like=gradient, shape=(columns, rows))
+    made._cell, made._flipped = gradient._cell, not gradient._flipped
+    return made
 
 
 def _sum(one: Any, two: Any, *, alpha: float = 1) -> OuterProducts:
@@ -161,7 +211,10 @@ def _sum(one: Any, two: Any, *, alpha: float = 1) -> OuterProducts:
 def _multiple(one: Any, two: Any) -> OuterProducts:
     gradient, number = (one, two) if isinstance(one, OuterProducts) else (two, one)
     if isinstance(number, OuterProducts) or (isinstance(number, Tensor) and number.dim()):
-        raise TypeError("the gradient of a lazy matrix can be multiplied by a number only: its entries are not formed")
+        raise TypeError(
+            "the gradient of a lazy matrix can be multiplied by a number only: its entries are not formed; the sum of "
+            "their squares is g.norm()**2"
+        )
     return OuterProducts([(y * number, x) for y, x in gradient.factors], like=gradient)
 
 
@@ -181,16 +234,17 @@ def _copied(_: OuterProducts, source: Any, *__: Any) -> OuterProducts:
 
 def _in_place(operation: Callable[..., OuterProducts]) -> Callable[..., OuterProducts]:
     def change(gradient: OuterProducts, *args: Any, **kwargs: Any) -> OuterProducts:
-        gradient.factors = operation(gradient, *args, **kwargs).factors
+        factors = operation(gradient, *args, **kwargs).factors
+        gradient._cell.factors = _exchanged(factors) if gradient._flipped else factors
         return gradient
 
     return change
 
 
 _OPERATIONS: dict[Any, Callable[..., OuterProducts]] = {
-    _ATEN.detach.default: _same,
-    _ATEN.alias.default: _same,
-    _ATEN.clone.default: _same,
+    _ATEN.detach.default: _alias,
+    _ATEN.alias.default: _alias,
+    _ATEN.clone.default: _clone,
     _ATEN.t.default: _transposed,
     _ATEN.add.Tensor: _sum,
     _ATEN.add_.Tensor: _in_place(_sum),
@@ -204,3 +258,25 @@ _OPERATIONS: dict[Any, Callable[..., OuterProducts]] = {
     _ATEN.new_empty_strided.default: _empty,
     _ATEN.copy_.default: _in_place(_copied),
 }
+
+_SQUARES = "the sum of its squared entries is g.norm()**2; "
+_REMEDIES = {"pow": _SQUARES, "square": _SQUARES, "_foreach": "give foreach=False to clip_grad_norm_; "}
+"""Words for operations whose names start so."""
+
+
+def _operator(operation: Callable[..., Any]) -> Callable[[OuterProducts, Any], Any]:
+    def apply(gradient: OuterProducts, other: Any) -> Any:
+        return operation(gradient, other)
+
+    return apply
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("__add__", "__radd__"), torch.add),
+    **dict.fromkeys(("__mul__", "__rmul__"), torch.mul),
+    "__sub__": torch.sub,
+    "__truediv__": torch.div,
+    "__pow__": torch.pow,
+}
+for _name, _operation in _OPERATORS.items():  # torch's own lose the words of a TypeError
+    setattr(OuterProducts, _name, _operator(_operation))
