@@ -293,3 +293,5 @@ def test_queries_of_the_wrong_kind_are_errors(normal: Normal) -> None:
     for shape, room in (((0, 3), 1), ((3, 0), 1), ((3, 3), 0)):
         with pytest.raises(ValueError, match=r"at least 1 row and column, and room for 1 query; got \("):
             build(*shape, room=room)
+    with pytest.raises(ValueError, match=r"float32 or float64, got torch\.bfloat16"):
+        build(3, 3, dtype=torch.bfloat16)

@@ -74,6 +74,8 @@ class LazyGaussian(GaussianWeights):
     ) -> None:
         if min(shape) < 1 or room < 1:
             raise ValueError(f"a matrix has at least 1 row and column, and room for 1 query; got {shape} and {room}")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"lazy weights are float32 or float64, got {dtype}: conditioning needs the precision")
         self._out, self._in = shape
         self._seeds = len(innovations.seeds)
         self._std, self._innovations, self._axes = std, innovations, axes
