@@ -102,5 +102,5 @@ CLAIM = Claim(
     ),
     figures=(Figure.TRAJECTORIES, Figure.CONVERGENCE),
     notes="The limit's own standard error is in the rows as limit-error, and no run counts where it exceeds the bound "
-    "of the sweep, which is below the standard error of the networks' most accurate mean.",
+    "of the sweep, about the standard error of the networks' most accurate mean; the intervals do not contain it.",
 )
