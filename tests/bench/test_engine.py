@@ -417,4 +417,6 @@ def test_a_pool_refuses_what_it_cannot_hand_over(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
+    # A shell starts what it runs in the background with interrupts ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main(*sys.argv[1:])
