@@ -3,8 +3,8 @@
 A network that asks a matrix W only for W x and Wᵀ y on k directions a side needs no more of W than that. Keep for the
 right side orthonormal inputs q_i with G = W Q, for the left side orthonormal p_j with H = Wᵀ P. For a new direction
 q', given those answers, ``W q' = P Hᵀ q' + (I - P Pᵀ) z`` with fresh z ~ N(0, std²): Bolthausen's conditioning, the
-engine of the proofs of Tensor Programs (Yang 2020, arXiv:2009.10685, section "Gaussian conditioning"), used as an
-algorithm. The term P Hᵀ q' is what reusing W and Wᵀ together costs; a limit that drops it is wrong.
+engine of the proofs of Tensor Programs (Yang 2020, arXiv:2009.10685), used as an algorithm; the tests check it against
+the posterior of the entries. The term P Hᵀ q' is what reusing W and Wᵀ together costs; a limit that drops it is wrong.
 
 The law of everything that is computed from the answers is exactly that of the dense matrix, at O(n k) instead of
 O(n²) a product. SGD adds outer products of vectors that have been asked already, so the updated matrix is
@@ -55,8 +55,8 @@ class LazyGaussian(GaussianWeights):
     512 roundings of the dtype) lies outside the span of earlier ones; then nothing is drawn.
 
     A seed's answers do not depend on its companions, but where queries of some seeds are linearly dependent and those
-    of others are not. ``transpose_correction`` False forgets that W and Wᵀ are one matrix: a wrong law, kept as the
-    rival that every test must reject.
+    of others are not; its law never does. ``transpose_correction`` False forgets that W and Wᵀ are one matrix: a wrong
+    law, kept as the rival that every test must reject.
     """
 
     def __init__(

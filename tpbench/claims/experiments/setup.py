@@ -78,7 +78,7 @@ class Setup:
 
     @property
     def queries(self) -> int:
-        """The directions that all examples and every training step can ask of a weight."""
+        """About how many directions training and measuring ask of a weight: room and memory are planned by it."""
         batch = self.sgd.batch or len(self.train)
         return (len(self.record) + 1) * len(self.inputs) + len(self.order) * batch
 
