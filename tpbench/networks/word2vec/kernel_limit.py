@@ -1,0 +1,151 @@
+"""The kernel limit of word2vec: embeddings stand still, and logits move by a fixed kernel.
+
+Let ``B_wj = E_w·C_j`` be the logit of word j given the single word w; a context's logit is the mean of its words'.
+In the kernel regime rows of E stay orthogonal, of square n, up to decay, and so do rows of C_0. One step with loss
+derivative g_pj at position p, which gives word w the weight m_pw in its context, moves
+
+    B_wj  by  -eta (κ_C |E_w|² + κ_E |C_j|²) Σ_p m_pw g_pj,
+
+where κ_C and κ_E are what the abc table leaves of the two layers' terms at infinite width (both 1 under NTP; with
+zero output there is no C_j and κ_E = 0). Derived here; for CBOW it is logistic regression on bags of words. Weight
+decay shrinks |E_w| and |C_j| a touch; B is kept divided by both factors, so that a touch changes one number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tpbench.networks.word2vec.model import Word2Vec
+from tpbench.networks.word2vec.sampling import Block
+from tpbench.networks.word2vec.step import Pairs
+from tpbench.parametrization import Parametrization
+
+
+@dataclass(frozen=True)
+class KernelLimit:
+    """The limit's state: ``logits`` (V, V) is B/(d_w d_j), with ``embedding_size`` d_w and ``output_size`` d_j (V,).
+
+    ``terms`` are (κ_C, κ_E). Training changes the tensors in place. It has a Gram matrix as networks have.
+    """
+
+    network: Word2Vec
+    logits: Tensor
+    embedding_size: Tensor
+    output_size: Tensor
+    terms: tuple[float, float]
+    seeds: int = 1
+
+    def gram(self, words: Tensor, others: Tensor | None = None) -> Tensor:
+        """Return the Gram matrix of the embeddings between some words and others, (1, words, others): diagonal."""
+        second = torch.arange(self.network.words, device=words.device) if others is None else others
+        same = (words[:, None] == second).to(self.logits.dtype)
+        return (same * self.embedding_size[words, None].square()).unsqueeze(0)
+
+    def squared_norms(self) -> Tensor:
+        """Return the diagonal of the Gram matrix, (1, words)."""
+        return self.embedding_size.square().unsqueeze(0)
+
+    def word_logits(self) -> Tensor:
+        """Return B: the logit of every word given every single word, (given, predicted)."""
+        return self.logits * self.embedding_size[:, None] * self.output_size
+
+
+def kernel_terms(table: Parametrization, *, zero_output: bool) -> tuple[float, float]:
+    """Return (κ_C, κ_E) of a table in the kernel regime at infinite width.
+
+    κ_C = lim n · rate_C and κ_E = lim n std(C)² rate_E. Raises ``ValueError`` when a limit is infinite, or when E
+    moves at infinite width (r_1 <= 0), so that there is no kernel.
+    """
+    e, c = table.input, table.output
+    start = c.a + c.b
+    signal = 2 * c.a + c.c if zero_output else min(start, 2 * c.a + c.c)
+    moves = signal + e.c + 2 * e.a
+    powers = {"C": 1 - 2 * c.a - c.c, "E": 1 - 2 * start - 2 * e.a - e.c}
+    if zero_output:
+        del powers["E"]
+    if e.a + e.b != 0 or moves <= 0 or max(powers.values()) > 0:
+        raise ValueError(
+            f"parametrization {table.name!r} is not in the kernel regime: embeddings start at n^{-(e.a + e.b)} and "
+            f"move by n^{-moves}, the kernel's terms are of size "
+            f"{', '.join(f'n^{power} ({layer})' for layer, power in powers.items())}; there is no kernel limit"
+        )
+    # At the base width both terms are 1 (networks.word2vec.model): n0 rate_C = n0 std(C)² rate_E = 1.
+    return (1.0 if powers["C"] == 0 else 0.0), (1.0 if powers.get("E") == 0 else 0.0)
+
+
+def kernel_limit(
+    network: Word2Vec,
+    parametrization: Parametrization,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    word_logits: Tensor | None = None,
+) -> KernelLimit:
+    """Return the kernel limit at the start of training, given the first logits B_0 (V, V), 0 by default.
+
+    ``network.width`` is not looked at. Raises ``ValueError`` for tables outside the kernel regime.
+    """
+    terms = kernel_terms(parametrization, zero_output=network.zero_output)
+    sizes = torch.ones((2, network.words), dtype=dtype, device=device)
+    first = torch.zeros((network.words, network.words), dtype=dtype, device=device)
+    if word_logits is not None:
+        first += word_logits
+    return KernelLimit(network, first, sizes[0], sizes[1], terms)
+
+
+def kernel_pairs(limit: KernelLimit, block: Block) -> Pairs:
+    """Return the logits of a block in the limit."""
+    tiles, tile, reach = block.near.shape
+    rows, outputs = block.rows.view(tiles, reach), _outputs(block)
+    sizes = limit.embedding_size[rows][:, :, None] * limit.output_size[outputs][:, None, :]
+    single = limit.logits[rows[:, :, None], outputs[:, None, :]] * sizes  # (T, L, tile + K)
+    if limit.network.architecture == "cbow":
+        mixed = torch.bmm(block.mean, single)
+        target = mixed[:, :, :tile].diagonal(dim1=1, dim2=2)[..., None]
+        return Pairs(target[None].clone(), mixed[None, :, :, tile:].clone(), block.present, block.allowed)
+    counts = torch.bmm(block.near.mT, block.allowed)
+    return Pairs(single[None, :, :, :tile].mT.clone(), single[None, :, :, tile:].clone(), block.near, counts)
+
+
+def kernel_step_(limit: KernelLimit, block: Block, *, rate: float, decay: float) -> None:
+    """Take one step of the limit on a block, in place: the twin of ``step.step_``."""
+    seen = kernel_pairs(limit, block)
+    by_target, by_negative = (each[0] for each in seen.derivatives())
+    if limit.network.architecture == "cbow":
+        by_output = torch.cat([torch.diag_embed(by_target[..., 0]), by_negative], dim=2)  # (T, tile, tile + K)
+        by_single = torch.bmm(block.mean.mT, by_output)
+    else:
+        by_single = torch.cat([by_target.mT, by_negative], dim=2)  # (T, L, tile + K)
+    touched = torch.cat([seen.target_weight.sum(2), seen.negative_weight.sum(1)], dim=1).flatten()
+    old = limit.embedding_size.clone(), limit.output_size.clone()
+    _shrink_(limit.embedding_size, block.rows, block.touches[:, 0], rate * decay)
+    _shrink_(limit.output_size, _outputs(block).flatten(), touched, rate * decay)
+    tiles, _, reach = block.near.shape
+    rows, outputs = block.rows.view(tiles, reach)[:, :, None], _outputs(block)[:, None, :]
+    d, d_new, c, c_new = (
+        table[places]
+        for table, places in (
+            (old[0], rows),
+            (limit.embedding_size, rows),
+            (old[1], outputs),
+            (limit.output_size, outputs),
+        )
+    )
+    moved = limit.terms[0] * d * d_new + limit.terms[1] * c * c_new
+    limit.logits.index_put_((rows, outputs), -rate * by_single * moved / (d_new * c_new), accumulate=True)
+
+
+def _outputs(block: Block) -> Tensor:
+    """Return the words at a tile's positions and its negatives, (T, tile + K)."""
+    tiles, tile, _ = block.near.shape
+    targets, negatives = block.outputs[: tiles * tile], block.outputs[tiles * tile :]
+    return torch.cat([targets.view(tiles, tile), negatives.view(tiles, -1)], dim=1)
+
+
+def _shrink_(sizes: Tensor, words: Tensor, touches: Tensor, factor: float) -> None:
+    """Shrink each word's size by ``factor`` a touch, all touches of a block at once."""
+    counts = torch.zeros_like(sizes).index_add_(0, words, touches)
+    sizes.mul_(1 - factor * counts)
