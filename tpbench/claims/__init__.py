@@ -19,6 +19,8 @@ from tpbench.claims import (
     ntk_frozen,
     sp_blowup,
     sp_kernel,
+    word2vec_coordinate_size,
+    word2vec_feature_movement,
     zero_output,
 )
 from tpbench.parametrization import did_you_mean
@@ -37,10 +39,21 @@ CLAIMS: Mapping[str, Claim] = {
         mup_linear_limit,
         mup_deep_limit,
         cost,
+        word2vec_coordinate_size,
+        word2vec_feature_movement,
     )
 }
 
-NUMERICAL = ("parametrization", "weights", "limits", "networks", "data", "claims/experiments")
+NUMERICAL = (
+    "parametrization",
+    "weights",
+    "limits",
+    "networks",
+    "networks/word2vec",
+    "data",
+    "data/corpus",
+    "claims/experiments",
+)
 """The source on which a run's numbers depend; a change there makes every run new."""
 
 

@@ -14,6 +14,9 @@ EXPERIMENTS: Mapping[str, str] = {
     "linear-mup-trajectory": "tpbench.claims.experiments.trajectory:run_linear_mup",
     "deep-limit-trajectory": "tpbench.claims.experiments.deep_limit:run",
     "cost": "tpbench.claims.experiments.cost:run",
+    "word2vec-sizes": "tpbench.claims.experiments.word2vec_sizes:run",
+    "word2vec-limit": "tpbench.claims.experiments.word2vec_limit:run",
+    "word2vec-epochs": "tpbench.claims.experiments.word2vec_epochs:run",
 }
 """Experiment -> where its function is; it is imported when the first point needs it."""
 

@@ -1,0 +1,80 @@
+"""What a word2vec run's configuration says: every key with its default. Imports no torch.
+
+As for the multilayer perceptrons (``tpbench.claims.config``), a configuration spells out every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tpbench.bench.claim import Config, Sweep
+from tpbench.parametrization import Parametrization, did_you_mean, from_config, violations
+
+DEFAULTS: Mapping[str, Any] = {
+    "corpus": "planted",
+    "tokens": None,  # take the first so many; None takes all
+    "min_count": None,  # the corpus's own
+    "top": None,  # most frequent words
+    "architecture": "cbow",
+    "zero_output": True,
+    "base_width": 1,  # the width at which all parametrizations are one network
+    "limit": "own",  # or "rival": a planted fault
+    "window": 8,
+    "negatives": 25,
+    "subsample": 1e-4,
+    "block": 256,  # positions whose gradients are taken together
+    "tile": 32,  # positions that share their negatives
+    "path_seed": 0,
+    "epochs": 15,
+    "rate": 0.05,
+    "decay": 1e-3,
+    "record": [0, 1],  # the blocks, or the epochs, after which measurements are taken
+    "test_blocks": 16,  # blocks of the path whose loss is measured and which is not trained on
+    "groups": [],  # the two groups of words whose separation is measured
+    "labels": {},  # their words, group by group
+    "dtype": "float32",
+    "device": "cpu",
+}
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """Return a full configuration: the defaults with changes; ``ValueError`` for a key that nobody reads."""
+    for key in changes:
+        if key not in DEFAULTS:
+            raise ValueError(f"unknown configuration key {key!r}{did_you_mean(key, DEFAULTS)}")
+    return {**DEFAULTS, **changes}
+
+
+def sweep(
+    parametrizations: tuple[str, ...],
+    sizes: Mapping[int, int],
+    settings: Mapping[str, Any],
+    *,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+    block: int = 8,
+) -> Sweep:
+    """Return a sweep from a table width -> number of seeds, a run holding ``block`` of them at most."""
+    for changes in (variants or {}).values():
+        config(**changes)
+    return Sweep(
+        parametrizations,
+        tuple(sizes),
+        tuple(sizes.values()),
+        config(**settings),
+        block=block,
+        variants=variants or {"": {}},
+    )
+
+
+def stable_table(c: Config) -> Parametrization:
+    """Return the table of a configuration; ``ValueError`` when the theory says that it is unstable.
+
+    word2vec is a linear network with one hidden layer. With zero output the read-out starts smaller than any table
+    would have it, which breaks no condition that the table keeps.
+    """
+    table = from_config(c["parametrization"])
+    broken = violations(table, 1)
+    if broken:
+        raise ValueError(f"{table.name!r} is not stable: {'; '.join(broken)}")
+    return table
