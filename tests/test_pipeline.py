@@ -165,7 +165,8 @@ def test_labels_go_through_report_summary_and_comparison(tmp_path: Path) -> None
         selection = chosen(weights=weights)
         jobs = plan(selection)
         compute(jobs, tmp_path / part, workers=1)
-        page = write_report_of(judge_all(jobs, selection, tmp_path / part, 1.0), selection, tmp_path / part)
+        judgement = judge_all(jobs, selection, tmp_path / part, 1.0, pictures=True)
+        page = write_report_of(judgement, selection, tmp_path / part)
         assert all(label in page.read_text() for label in LABELS)
         figures = [path.name for path in (folder(selection, tmp_path / part) / "figures").iterdir()]
         assert figures == ["synthetic-exponents.png"]

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpbench.data_command import data_app
 from tpbench.exit import REFUTED, bad_input
 from tpbench.limit_command import limit_command
+from tpbench.word2vec_command import word2vec_command
 
 if TYPE_CHECKING:
     from tpbench.bench.claim import ClaimResult
+    from tpbench.bench.jobs import Job
     from tpbench.bench.sweep import Selection
-    from tpbench.pipeline import Job, Judgement
+    from tpbench.pipeline import Judgement
 
 app = typer.Typer(
     help="Validate Tensor Programs theory against finite networks.",
@@ -83,7 +86,7 @@ def run(
     from tpbench.bench.provenance import count_cores
     from tpbench.claims.experiments.threads import resolve_device
     from tpbench.console import progress_bars
-    from tpbench.pipeline import compute, keep_their_data, plan, select
+    from tpbench.pipeline import check_corpora, compute, keep_their_data, plan, select
 
     with bad_input():
         where = resolve_device(device)
@@ -99,8 +102,9 @@ def run(
             weights=weights,
         )
         jobs = plan(selection)
+        check_corpora(jobs)
         for name in keep_their_data(jobs, selection):
-            print(f"note: {name} keeps the data sets of its variants; --dataset does not change them", file=sys.stderr)
+            print(f"note: {name} keeps its own data; --dataset does not change them", file=sys.stderr)
         processes = workers if workers is not None else (1 if where == "cuda" else count_cores())
         if processes < 1:
             raise ValueError(f"--workers is at least 1, got {processes}")
@@ -139,14 +143,13 @@ def judge(claims: Claims = None, out: Out = Path("results"), as_json: Json = Fal
 @app.command()
 def plot(claims: Claims = None, out: Out = Path("results")) -> None:
     """Draw the pictures of the last run again."""
-    from tpbench.pipeline import draw_all, folder
+    from tpbench.pipeline import folder, write_pictures
 
     with bad_input():
         jobs, selection, seconds = _last(out, claims)
-        drawn = draw_all(_judged(jobs, selection, out, seconds), folder(selection, out))
-        names = [name for pictures in drawn.values() for name, _ in pictures]
-        for name in names:
-            print(folder(selection, out) / "figures" / f"{name}.png")
+        judgement = _judged(jobs, selection, out, seconds, pictures=True)
+        for path in write_pictures(judgement, folder(selection, out)):
+            print(path)
 
 
 @app.command()
@@ -156,7 +159,7 @@ def report(out: Out = Path("results")) -> None:
 
     with bad_input():
         jobs, selection, seconds = _last(out, None)
-        print(write_report_of(_judged(jobs, selection, out, seconds), selection, out))
+        print(write_report_of(_judged(jobs, selection, out, seconds, pictures=True), selection, out))
 
 
 @app.command()
@@ -187,6 +190,8 @@ def _summary_in(path: Path) -> Path:
 
 
 app.command("limit")(limit_command)
+app.command("word2vec")(word2vec_command)
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:
@@ -234,10 +239,10 @@ def _last(out: Path, claims: list[str] | None) -> tuple[list[Job], Selection, fl
     return jobs, selection, seconds
 
 
-def _judged(jobs: list[Job], selection: Selection, out: Path, seconds: float) -> Judgement:
+def _judged(jobs: list[Job], selection: Selection, out: Path, seconds: float, *, pictures: bool = False) -> Judgement:
     from tpbench.pipeline import judge_all
 
-    return judge_all(jobs, selection, out, seconds)
+    return judge_all(jobs, selection, out, seconds, pictures=pictures)
 
 
 def _conclude(jobs: list[Job], selection: Selection, out: Path, *, as_json: bool) -> None:
@@ -245,9 +250,8 @@ def _conclude(jobs: list[Job], selection: Selection, out: Path, *, as_json: bool
     from tpbench.pipeline import write_report_of
 
     seconds = _last(out, None)[2]
-    with status_line("judging"):
-        judgement = _judged(jobs, selection, out, seconds)
-    with status_line("drawing"):
+    with status_line("judging and drawing"):
+        judgement = _judged(jobs, selection, out, seconds, pictures=True)
         page = write_report_of(judgement, selection, out)
     if as_json:
         _print_summary(judgement)

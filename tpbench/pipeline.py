@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpbench.bench.claim import PROFILES, WEIGHTS, Claim, ClaimResult, Config, Fault, Point, Prediction
+from tpbench.bench.jobs import Job
 from tpbench.bench.sweep import Selection, check_weights, configurations, parametrization_of, points
 from tpbench.claims import CLAIMS, claim, code_version
 from tpbench.claims.config import fit_depth
+from tpbench.claims.word2vec_config import labels
 from tpbench.data import DATASETS, load
+from tpbench.data.corpus import missing
 from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, named, read_table
 
 if TYPE_CHECKING:
@@ -19,16 +23,6 @@ if TYPE_CHECKING:
 
     from tpbench.bench.engine import Execution, Progress
     from tpbench.bench.summary import Summary
-
-
-@dataclass(frozen=True)
-class Job:
-    """One claim to be judged: its points, its predictions, and why some parametrizations were left out."""
-
-    claim: Claim
-    points: tuple[Point, ...]
-    predictions: tuple[Prediction, ...]
-    note: str
 
 
 def select(
@@ -107,18 +101,32 @@ def plan(selection: Selection) -> list[Job]:
             hit = {label: config for label, config in known.items() if parametrization_of(label) not in spared}
             runs = tuple(points(chosen, selection, hit, code=code_version(), fault=fault))
             flat = tuple(prediction for label in hit for prediction in predicted[label])
-            jobs.append(Job(_with_fault(chosen, fault), runs, flat, note))
+            words = partial(labels, dict(runs[0].config)) if runs else None
+            jobs.append(Job(_with_fault(chosen, fault), runs, flat, note, words))
     if not any(job.points for job in jobs):
         raise ValueError("; ".join(["there is nothing to run", *(f"{job.claim.name} {job.note}" for job in jobs)]))
     return jobs
 
 
+def check_corpora(jobs: Sequence[Job]) -> None:
+    """Raise ``ValueError``, with what to do, when a run needs a corpus that is not on this machine."""
+    asked = {point.config["corpus"]: job.claim.name for job in jobs for point in job.points if "corpus" in point.config}
+    lacking = {name: why for name in asked if (why := missing(name))}
+    if lacking:
+        needs = "; ".join(f"{asked[name]} needs the corpus {name!r}: {why}" for name, why in lacking.items())
+        raise ValueError(f"{needs}; or name other claims")
+
+
 def keep_their_data(jobs: Sequence[Job], selection: Selection) -> list[str]:
-    """Return the claims whose variants name their data sets, where the selection asks for one."""
+    """Return the claims that keep their own data, where the selection asks for a data set."""
     if selection.dataset is None:
         return []
     sweeps = {job.claim.name: job.claim.sweeps[selection.profile] for job in jobs}
-    return [name for name, each in sweeps.items() if any("dataset" in changes for changes in each.variants.values())]
+    return [
+        name
+        for name, each in sweeps.items()
+        if "dataset" not in each.config or any("dataset" in changes for changes in each.variants.values())
+    ]
 
 
 def _with_fault(chosen: Claim, fault: Fault | None) -> Claim:
@@ -157,12 +165,18 @@ def compute(
     """
     from tpbench.bench.engine import execute, pool, serial
     from tpbench.claims.experiments import TIMED, run
+    from tpbench.claims.experiments.ahead import begin, compute_ahead
     from tpbench.claims.experiments.threads import set_threads
 
     wanted = list({point.digest: point for job in jobs for point in job.points}.values())
     timed = [point for point in wanted if point.experiment in TIMED]
     untimed = [point for point in wanted if point.experiment not in TIMED]
-    pooled = pool(workers, initialise=set_threads) if workers > 1 else serial(initialise=set_threads)
+    if workers > 1:
+        tell = progress("limits") if progress else None
+        known = compute_ahead(untimed, out / "runs", workers=workers, force=force, progress=tell)
+        pooled = pool(workers, initialise=partial(begin, known))
+    else:
+        pooled = serial(initialise=set_threads)
     kinds = (("training", untimed, pooled), ("timing", timed, pool(1, initialise=set_threads)))
     stages = [(title, group, engine) for title, points, engine in kinds for group in _by_precision(points)]
     return [
@@ -201,68 +215,54 @@ def rows_of(job: Job, out: Path) -> pd.DataFrame:
 
 def judge_job(job: Job, rows: pd.DataFrame | None) -> ClaimResult:
     """Return the verdicts of a job from its rows; None stands for a job without points."""
-    from tpbench.bench.estimate import estimate
-    from tpbench.bench.verdict import judge
+    from tpbench.bench.conclude import judge_rows
 
-    if rows is None:
-        return ClaimResult(job.claim.name, (), job.note)
-    return judge(job.claim.name, [estimate(prediction, rows) for prediction in job.predictions], job.note)
+    return judge_rows(job, rows)
 
 
 def origin_of(jobs: Sequence[Job], out: Path, wall_seconds: float) -> dict[str, Any]:
     """Return the provenance of the first run, with all commits, dtypes and seeds of the runs, and the wall time."""
-    from tpbench.bench.store import path_of, read_header
+    from tpbench.bench.origin import origin
 
-    wanted = {point.digest: point for job in jobs for point in job.points}.values()
-    headers = [read_header(path_of(out / "runs", point))["provenance"] for point in wanted]
-    first = min(headers, key=lambda header: str(header["started"]))
-    return {
-        **first,
-        "commit": ", ".join(sorted({_commit(header) for header in headers})),
-        "dtype": "+".join(sorted({str(header["dtype"]) for header in headers})),
-        "seeds": _spans(sorted({seed for point in wanted for seed in point.seeds})),
-        "wall_seconds": wall_seconds,
-    }
-
-
-def _spans(seeds: Sequence[int]) -> str:
-    """Write sorted seeds as ``0 to 9, 1048576 to 1048580``."""
-    firsts = [seed for before, seed in zip([None, *seeds], seeds, strict=False) if seed - 1 != before]
-    lasts = [seed for seed, after in zip(seeds, [*seeds[1:], None], strict=True) if seed + 1 != after]
-    return ", ".join(f"{first} to {last}" for first, last in zip(firsts, lasts, strict=True))
-
-
-def _commit(header: Mapping[str, Any]) -> str:
-    if header["commit"] is None:
-        return f"none (installed version {header['tpbench']})"
-    return str(header["commit"]) + ("+changes" if header["dirty"] else "")
+    return origin([point for job in jobs for point in job.points], out / "runs", wall_seconds)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Results and rows of all jobs, and the summary of the whole."""
+    """Results of all jobs, the summary of the whole, and the pictures by claim, name and PNG, if they were drawn."""
 
     jobs: tuple[Job, ...]
     results: tuple[ClaimResult, ...]
-    rows: tuple[pd.DataFrame | None, ...]
     summary: Summary
     provenance: Mapping[str, Any]
+    pictures: Mapping[str, Sequence[tuple[str, bytes]]] = field(default_factory=dict)
 
 
-def judge_all(jobs: Sequence[Job], selection: Selection, out: Path, wall_seconds: float) -> Judgement:
-    """Judge every job from the rows under ``out``; ``MissingRuns`` when some have not been computed.
+def judge_all(
+    jobs: Sequence[Job],
+    selection: Selection,
+    out: Path,
+    wall_seconds: float,
+    *,
+    pictures: bool = False,
+    workers: int | None = None,
+) -> Judgement:
+    """Judge every job from the rows under ``out``, and draw them where ``pictures`` says so.
 
-    ``wall_seconds`` is how long the run took that computed them, for the record.
+    ``wall_seconds`` is how long the run took that computed them, for the record; ``workers`` is the number of
+    processes, None one a core. Raises ``MissingRuns`` when some runs have not been computed, ``WorkersDied`` when a
+    process was killed.
     """
-    from tpbench.bench.costs import costs_of
+    from tpbench.bench.conclude import conclude_all
+    from tpbench.bench.provenance import count_cores
     from tpbench.bench.summary import summarise
 
-    rows = tuple(rows_of(job, out) if job.points else None for job in jobs)
-    results = tuple(judge_job(job, found) for job, found in zip(jobs, rows, strict=True))
-    timed = [found for job, found in zip(jobs, rows, strict=True) if job.claim.name == "cost" and found is not None]
-    costs = [record for found in timed for record in costs_of(found)]
+    found = conclude_all(jobs, out / "runs", pictures=pictures, workers=count_cores() if workers is None else workers)
+    results = tuple(each.result for each in found)
+    costs = [record for job, each in zip(jobs, found, strict=True) if job.claim.name == "cost" for record in each.costs]
     origin = origin_of(jobs, out, wall_seconds)
-    return Judgement(tuple(jobs), results, rows, summarise(results, selection.profile, costs, origin), origin)
+    drawn = {job.claim.name: each.pictures for job, each in zip(jobs, found, strict=True) if each.pictures}
+    return Judgement(tuple(jobs), results, summarise(results, selection.profile, costs, origin), origin, drawn)
 
 
 def folder(selection: Selection, out: Path) -> Path:
@@ -270,28 +270,26 @@ def folder(selection: Selection, out: Path) -> Path:
     return out / "reports" / (selection.profile + ("-planted" if selection.planted else ""))
 
 
-def draw_all(judgement: Judgement, where: Path) -> dict[str, list[tuple[str, bytes]]]:
-    """Draw every claim's pictures into ``where/figures`` and return them, name and PNG, by claim."""
-    from tpbench.bench.plot import draw, encode, save
+def write_pictures(judgement: Judgement, where: Path) -> list[Path]:
+    """Write the pictures of a judgement into ``where/figures`` and return their paths."""
+    from tpbench.bench.atomic import write_atomically
 
-    pictures: dict[str, list[tuple[str, bytes]]] = {}
-    for job, result, rows in zip(judgement.jobs, judgement.results, judgement.rows, strict=True):
-        if rows is not None:
-            drawn = draw(job.claim, result, rows)
-            save(drawn, where / "figures")
-            pictures[job.claim.name] = [(name, encode(picture)) for name, picture in drawn.items()]
-    return pictures
+    pictures = [picture for of_claim in judgement.pictures.values() for picture in of_claim]
+    paths = [where / "figures" / f"{name}.png" for name, _ in pictures]
+    for path, (_, png) in zip(paths, pictures, strict=True):
+        write_atomically(path, png)
+    return paths
 
 
 def write_report_of(judgement: Judgement, selection: Selection, out: Path) -> Path:
-    """Draw the pictures, write summary and HTML page, and return the page's path."""
+    """Write pictures, summary and HTML page, and return the page's path; its pictures are those of the judgement."""
     from tpbench.bench.report import render, write_report
     from tpbench.bench.summary import write_summary
 
     where = folder(selection, out)
-    pictures = draw_all(judgement, where)
+    write_pictures(judgement, where)
     write_summary(where / "summary.json", judgement.summary)
     claims = [job.claim for job in judgement.jobs]
-    page = render(claims, judgement.results, pictures, judgement.provenance, selection.profile)
+    page = render(claims, judgement.results, judgement.pictures, judgement.provenance, selection.profile)
     write_report(where / "index.html", page)
     return where / "index.html"

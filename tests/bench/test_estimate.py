@@ -186,6 +186,8 @@ KINDS: Mapping[Kind, Draw] = {
     Kind.SPREAD: biased(1.0),
     Kind.BIAS: biased(30.0),
     Kind.VALUE: to_limit(1.0),
+    Kind.FALL: to_limit(1.0),
+    Kind.RISE: to_limit(1.0),
 }
 POWER_KINDS = (Kind.EXPONENT, Kind.SPREAD, Kind.BIAS)
 

@@ -82,3 +82,33 @@ def test_squares_do_not_overflow() -> None:
 def test_two_seeds_have_no_interval_and_zeros_no_point() -> None:
     assert np.isnan(summary.size(table(np.ones((2, 3)))).low).all()
     assert not len(summary.size(table(np.zeros((5, 2)))).values)
+
+
+STATISTICS = {
+    "size": lambda table: (table**2).mean(),
+    "spread": lambda table: table.var(axis=0, ddof=1).mean(),
+    "bias": lambda table: (table.mean(axis=0) ** 2).mean() - table.var(axis=0, ddof=1).mean() / len(table),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("seeds", [3, 7, summary.MOST_GROUPS, summary.MOST_GROUPS + 13])
+@pytest.mark.parametrize("shift", [2.0, 1e4])
+def test_the_jackknife_agrees_with_leaving_seeds_out_one_group_after_the_other(
+    name: str, seeds: int, shift: float
+) -> None:
+    values = np.random.default_rng(seeds).normal(size=(seeds, 4)) + shift
+    groups = np.array_split(np.arange(seeds), min(seeds, summary.MOST_GROUPS))
+    left_out = np.array([STATISTICS[name](np.delete(values, group, axis=0)) for group in groups])
+    many = len(groups)
+    reach = stats.t.ppf(0.975, many - 1) * np.sqrt((many - 1) * left_out.var())
+    whole = STATISTICS[name](values)
+    curve = getattr(summary, name)(table(values))
+    assert curve.low**2 == pytest.approx([max(whole - reach, 0)], rel=1e-7)
+    assert curve.high**2 == pytest.approx([whole + reach], rel=1e-7)
+
+
+def test_a_value_told_twice_is_refused() -> None:
+    rows = table(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="two values for one seed and index"):
+        summary.size(pd.concat([rows, rows.iloc[:1]]))

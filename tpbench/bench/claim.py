@@ -124,6 +124,9 @@ class Kind(StrEnum):
     SPREAD = "spread"  # exponent of the standard deviation over seeds
     BIAS = "bias"  # exponent of the mean over seeds, a vector over indices
     VALUE = "value"  # the mean over seeds, extrapolated to infinite width
+    FALL = "fall"  # the largest fall of the mean over seeds from one width to the next wider one
+    RISE = "rise"  # the largest rise of that mean, for what should fall with width
+    NARROWEST = "narrowest"  # the mean over seeds at the narrowest width
 
 
 class Side(StrEnum):
@@ -257,6 +260,8 @@ class Figure(StrEnum):
     TRAJECTORIES = "trajectories"  # outputs of finite widths over steps, against the limit
     CONVERGENCE = "convergence"  # bias and spread against width
     COST = "cost"  # seconds and bytes a step against width
+    EPOCHS = "epochs"  # a quantity of finite widths over epochs, against the limits
+    MAP = "map"  # words on the first two principal components of their vectors, finite and in the limits
 
 
 @dataclass(frozen=True)

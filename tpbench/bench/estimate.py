@@ -22,6 +22,7 @@ from scipy import stats
 
 from tpbench.bench.claim import Estimate, Kind, Prediction
 from tpbench.bench.fit import combined_freedom, variance_law, weighted_fit
+from tpbench.bench.monotone import highest_fall, highest_rise, largest_fall, largest_rise
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -63,12 +64,13 @@ def estimate(prediction: Prediction, rows: pd.DataFrame) -> Estimate:
         what = "no spread over seeds" if prediction.kind is Kind.SPREAD else "identically zero"
         notes.append(f"{what} at width {_listed(silent)}: it has no exponent")
         return _nothing(prediction, usable, notes, diverged)
-    if len(usable) < WIDTHS_FOR_CORRECTION:
+    if len(usable) < WIDTHS_FOR_CORRECTION and prediction.kind not in UNCORRECTED:
         notes.append(f"no finite-width correction: {len(usable)} widths, {WIDTHS_FOR_CORRECTION} are needed")
     value, error, freedom = ESTIMATORS[prediction.kind](usable, prediction.correction)
     reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
+    high = HIGH_ENDS[prediction.kind](usable) if prediction.kind in HIGH_ENDS else value + reach
     widths = tuple(s.width for s in usable)
-    return Estimate(prediction, value, error, freedom, value - reach, value + reach, widths, "; ".join(notes), diverged)
+    return Estimate(prediction, value, error, freedom, value - reach, high, widths, "; ".join(notes), diverged)
 
 
 def _listed(widths: Sequence[int]) -> str:
@@ -77,7 +79,7 @@ def _listed(widths: Sequence[int]) -> str:
 
 def _is_silent(kind: Kind, values: Array) -> bool:
     """Return whether a size has no logarithm: all values zero, or all seeds equal where their spread is the size."""
-    if kind is Kind.VALUE:
+    if kind in WITHOUT_LOGARITHM:
         return False
     return not np.any(values - values[0] if kind is Kind.SPREAD else values)
 
@@ -181,6 +183,13 @@ def _at_infinity(found: list[Sample], correction: float) -> tuple[float, float, 
     return largest * float(result.coefficients[0]), largest * float(result.errors[0]), float(result.freedom[0])
 
 
+def _at_narrowest(found: list[Sample], correction: float) -> tuple[float, float, float]:
+    """Return the mean over seeds at the narrowest width, with Student's error; the other widths do not enter."""
+    by_seed = found[0].values.mean(axis=1)
+    error = max(float(by_seed.std(ddof=1)) / len(by_seed) ** 0.5, LEAST_ERROR * float(np.abs(by_seed).max()))
+    return float(by_seed.mean()), error, len(by_seed) - 1.0
+
+
 POWERS = np.arange(-1.0, 3.0005, 0.002)
 LEAST_BEND, MOST_BEND = -0.9, 3.0
 
@@ -270,5 +279,16 @@ ESTIMATORS: Mapping[Kind, Estimator] = {
     Kind.SPREAD: _power_law(_squared_deviations),
     Kind.BIAS: _bias_exponent,
     Kind.VALUE: _at_infinity,
+    Kind.FALL: largest_fall,
+    Kind.RISE: largest_rise,
+    Kind.NARROWEST: _at_narrowest,
 }
 """Kind -> (samples, correction power) -> value, standard error, degrees of freedom."""
+
+UNCORRECTED = (Kind.FALL, Kind.RISE, Kind.NARROWEST)
+"""Kinds that extrapolate nothing."""
+WITHOUT_LOGARITHM = (*UNCORRECTED, Kind.VALUE)
+"""Kinds that may be zero everywhere."""
+
+HIGH_ENDS: Mapping[Kind, Callable[[list[Sample]], float]] = {Kind.FALL: highest_fall, Kind.RISE: highest_rise}
+"""Kinds whose 95% interval is not symmetric (see ``monotone``), and where it ends above."""

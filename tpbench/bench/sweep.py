@@ -91,7 +91,7 @@ def chosen_sweep(claim: Claim, selection: Selection) -> Sweep:
         widths=tuple(sizes.get(DENSE, {})),
         seeds=tuple(sizes.get(DENSE, {}).values()),
         lazy=sizes.get(LAZY, {}),
-        config={**base.config, "device": selection.device, **_dataset(selection)},
+        config={**base.config, "device": selection.device, **_dataset(base.config, selection)},
     )
 
 
@@ -134,8 +134,9 @@ def _known(claim: Claim, selection: Selection, kind: str) -> Mapping[int, int]:
     return next((sizes for profile in profiles if (sizes := claim.sweeps[profile].sizes(kind))), {})
 
 
-def _dataset(selection: Selection) -> Config:
-    return {} if selection.dataset is None else {"dataset": selection.dataset}
+def _dataset(config: Config, selection: Selection) -> Config:
+    """Return the data set that the user chose, for runs that have one."""
+    return {} if selection.dataset is None or "dataset" not in config else {"dataset": selection.dataset}
 
 
 def check_sizes(widths: Sequence[int], seeds: int | None) -> None:

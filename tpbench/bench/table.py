@@ -33,15 +33,24 @@ def tabulate(point: Point, rows: Sequence[Sequence[Any]]) -> pd.DataFrame:
     A value may be a word that ``float`` reads ("nan"). Raises ``ValueError``, ``TypeError`` or
     ``OverflowError`` when the rows are not rows.
     """
-    count = len(rows)
     fields = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
     columns: dict[str, Any] = dict(zip(Row._fields, fields, strict=True))
-    columns["value"] = [float(value) for value in columns["value"]]
-    columns["width"] = [point.width] * count
-    columns["experiment"] = [point.experiment] * count
-    columns["parametrization"] = [point.parametrization] * count
-    columns["weights"] = [point.config.get("weights", DENSE)] * count
-    return pd.DataFrame({name: _column(columns[name], dtype) for name, dtype in DTYPES.items()}, columns=list(DTYPES))
+    return of_columns(point, {**columns, "value": [float(value) for value in columns["value"]]})
+
+
+def of_columns(point: Point, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows of one point as a table from their columns, one a field of ``Row``, all of one length."""
+    count = len(columns["value"])
+    same = {
+        "experiment": point.experiment,
+        "parametrization": point.parametrization,
+        "weights": point.config.get("weights", DENSE),
+    }
+    repeated = {name: words([word], [count]) for name, word in same.items()}
+    everything = {**columns, **repeated, "width": np.full(count, point.width, dtype=DTYPES["width"])}
+    return pd.DataFrame(
+        {name: _column(everything[name], dtype) for name, dtype in DTYPES.items()}, columns=list(DTYPES)
+    )
 
 
 def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -55,7 +64,17 @@ def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([table.astype(shared) for table in tables], ignore_index=True)
 
 
-def _column(values: Sequence[Any], dtype: Any) -> Any:
+def words(each: Sequence[str], counts: Sequence[int]) -> Any:
+    """Return a column of words, each so many times; words that come never are no categories of it."""
+    known = sorted({word for word, count in zip(each, counts, strict=True) if count})
+    places = {word: place for place, word in enumerate(known)}
+    codes = np.array([places.get(word, -1) for word in each], dtype=np.int64)
+    return pd.Categorical.from_codes(np.repeat(codes, counts), dtype=pd.CategoricalDtype(known))
+
+
+def _column(values: Any, dtype: Any) -> Any:
+    if isinstance(values, pd.Categorical):
+        return values
     if dtype == "category":
         return pd.Categorical(values, categories=sorted(set(values)))
-    return np.array(values, dtype=dtype)
+    return np.asarray(values, dtype=dtype)

@@ -43,6 +43,15 @@ TERMS = {
     "step-seconds": Term("seconds a step"),
     "peak-bytes": Term("peak memory in bytes"),
     "throughput-fraction": Term("share of peak throughput"),
+    "embedding": Term("embedding", "E"),
+    "gram-error": Term("error of the Gram matrix", "G − G∞"),
+    "loss-error": Term("loss error"),
+    "accuracy": Term("accuracy on analogies"),
+    "accuracy-gap": Term("accuracy, from the limit's (0) to the kernel limit's (1)"),
+    "separation-gap": Term("separation, from the limit's (0) to the kernel limit's (1)"),
+    "separation-excess": Term("separation beyond the limit's"),
+    "separation-lack": Term("separation below the kernel limit's"),
+    "separation": Term("separation of the groups"),
 }
 
 KINDS = {
@@ -50,6 +59,9 @@ KINDS = {
     Kind.SPREAD: "exponent of the spread over seeds",
     Kind.BIAS: "exponent of the bias",
     Kind.VALUE: "value at infinite width",
+    Kind.FALL: "largest fall from a width to the next",
+    Kind.RISE: "largest rise from a width to the next",
+    Kind.NARROWEST: "value at the narrowest width",
 }
 """What an estimate's number is."""
 

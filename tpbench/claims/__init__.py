@@ -19,8 +19,12 @@ from tpbench.claims import (
     ntk_frozen,
     sp_blowup,
     sp_kernel,
+    word2vec_analogies,
     word2vec_coordinate_size,
     word2vec_feature_movement,
+    word2vec_geometry,
+    word2vec_limit,
+    word2vec_wider_is_better,
     zero_output,
 )
 from tpbench.parametrization import did_you_mean
@@ -41,6 +45,10 @@ CLAIMS: Mapping[str, Claim] = {
         cost,
         word2vec_coordinate_size,
         word2vec_feature_movement,
+        word2vec_limit,
+        word2vec_analogies,
+        word2vec_wider_is_better,
+        word2vec_geometry,
     )
 }
 

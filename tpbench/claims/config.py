@@ -107,7 +107,7 @@ def _checked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def fit_depth(c: Config) -> Config:
     """Return the configuration with one hidden layer where its table knows no more."""
-    if "hidden" in c["parametrization"]:
+    if "hidden" in c["parametrization"] or "depth" not in c:
         return c
     shares = {key: [*c[key][:1], *c[key][-1:]] for key in ("shares", "rival_shares") if key in c}
     return {**c, "depth": 1, **shares}

@@ -6,6 +6,7 @@ As for the multilayer perceptrons (``tpbench.claims.config``), a configuration s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tpbench.bench.claim import Config, Sweep
@@ -13,9 +14,11 @@ from tpbench.parametrization import Parametrization, did_you_mean, from_config, 
 
 DEFAULTS: Mapping[str, Any] = {
     "corpus": "planted",
+    "plan": {},  # sizes and shares of the planted corpus's law, where they are not the usual ones
     "tokens": None,  # take the first so many; None takes all
     "min_count": None,  # the corpus's own
     "top": None,  # most frequent words
+    "asked": False,  # and all words that questions and groups ask for
     "architecture": "cbow",
     "zero_output": True,
     "base_width": 1,  # the width at which all parametrizations are one network
@@ -31,8 +34,9 @@ DEFAULTS: Mapping[str, Any] = {
     "decay": 1e-3,
     "record": [0, 1],  # the blocks, or the epochs, after which measurements are taken
     "test_blocks": 16,  # blocks of the path whose loss is measured and which is not trained on
+    "questions": None,  # analogies that are asked, evenly spaced among all; None asks all
     "groups": [],  # the two groups of words whose separation is measured
-    "labels": {},  # their words, group by group
+    "planes": 64,  # random planes that a kernel limit's separation is the mean of
     "dtype": "float32",
     "device": "cpu",
 }
@@ -44,6 +48,10 @@ def config(**changes: Any) -> dict[str, Any]:
         if key not in DEFAULTS:
             raise ValueError(f"unknown configuration key {key!r}{did_you_mean(key, DEFAULTS)}")
     return {**DEFAULTS, **changes}
+
+
+SMALL_PLAN = {"groups": 16, "filler_words": 100}
+"""A planted corpus of 244 words, whose entities come often enough that 40,000 tokens teach the analogies."""
 
 
 def sweep(
@@ -65,6 +73,24 @@ def sweep(
         block=block,
         variants=variants or {"": {}},
     )
+
+
+def only(sweep: Sweep, parametrizations: tuple[str, ...]) -> Sweep:
+    """Return a sweep over some of its parametrizations: the same runs, which are then shared."""
+    return replace(sweep, parametrizations=parametrizations)
+
+
+def labels(c: Config) -> dict[str, tuple[str, ...]]:
+    """Return the words of a configuration's groups, group by group, as its rows number them; none without groups.
+
+    Raises ``ValueError`` when the corpus is not there.
+    """
+    if not c.get("groups"):
+        return {}
+    from tpbench.claims.word2vec_corpus import load
+
+    text = load(c)
+    return {group: tuple(text.vocabulary[word] for word in text.groups[group]) for group in c["groups"]}
 
 
 def stable_table(c: Config) -> Parametrization:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,20 @@ from tpbench.bench.atomic import write_atomically
 from tpbench.bench.claim import Claim, ClaimResult, Figure
 from tpbench.bench.plot.canvas import style
 from tpbench.bench.plot.convergence import draw_convergence
+from tpbench.bench.plot.epochs import draw_epochs
+from tpbench.bench.plot.map import draw_map
 from tpbench.bench.plot.powers import draw_costs, draw_exponents
 from tpbench.bench.plot.trajectories import draw_trajectories
 
-FIGURES: Mapping[Figure, Callable[[Claim, ClaimResult, pd.DataFrame], Picture]] = {
+Drawer = Callable[[Claim, ClaimResult, pd.DataFrame], Picture]
+
+FIGURES: Mapping[Figure, Drawer] = {
     Figure.EXPONENTS: draw_exponents,
     Figure.TRAJECTORIES: draw_trajectories,
     Figure.CONVERGENCE: draw_convergence,
     Figure.COST: draw_costs,
+    Figure.EPOCHS: draw_epochs,
+    Figure.MAP: draw_map,
 }
 """How each kind of picture is drawn. Call through ``draw``, which sets the style."""
 
@@ -37,17 +45,21 @@ _UNDATED: Mapping[str, Mapping[str, Any]] = {
 """What each format's file must not contain, for the same picture to give the same bytes."""
 
 
-def draw(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> dict[str, Picture]:
+def draw(
+    claim: Claim, result: ClaimResult, rows: pd.DataFrame, labels: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Picture]:
     """Return the pictures of a claim by name, such as ``feature-movement-exponents``.
 
     ``rows`` has the columns parametrization, width, seed, step, layer, index, quantity and value; a
-    coordinate that a row lacks is -1. It may have ``weights``, dense or lazy; without, all are dense. Raises
-    ``ValueError`` when the result belongs to another claim.
+    coordinate that a row lacks is -1. It may have ``weights``, dense or lazy; without, all are dense.
+    ``labels`` are the words of a map by group, in the order of its rows' indices. Raises ``ValueError`` when the
+    result belongs to another claim, or a map has other words than ``labels``.
     """
     if result.claim != claim.name:
         raise ValueError(f"the pictures of claim {claim.name!r} need its own result, but got that of {result.claim!r}")
     with style():
-        return {f"{claim.name}-{figure}": FIGURES[figure](claim, result, rows) for figure in claim.figures}
+        drawers: Mapping[Figure, Drawer] = {**FIGURES, Figure.MAP: partial(draw_map, labels=labels)}
+        return {f"{claim.name}-{figure}": drawers[figure](claim, result, rows) for figure in claim.figures}
 
 
 def save(
@@ -73,12 +85,35 @@ def encode(picture: Picture, extension: str = "png", dpi: int = RESOLUTION) -> b
     """
     buffer = io.BytesIO()
     with style():
+        if extension == "png":
+            with _laid_out(picture, dpi):
+                picture.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
+            return _fewer_colours(buffer)
         picture.savefig(buffer, format=extension, dpi=dpi, metadata=dict(_UNDATED.get(extension, {})))
-    return _fewer_colours(buffer) if extension == "png" else buffer.getvalue()
+    return buffer.getvalue()
+
+
+@contextmanager
+def _laid_out(picture: Picture, dpi: int) -> Iterator[None]:
+    """Lay a picture out once, at the resolution at which it is drawn next.
+
+    ``savefig`` would walk through a picture with a layout engine twice, once only to lay it out.
+    """
+    engine, before = picture.get_layout_engine(), picture.dpi
+    try:
+        if engine is not None:
+            picture.dpi = dpi
+            engine.execute(picture)
+            picture.dpi = before
+            picture.set_layout_engine("none")
+        yield
+    finally:
+        picture.dpi = before
+        picture.set_layout_engine(engine)
 
 
 def _fewer_colours(png: io.BytesIO) -> bytes:
     smaller = io.BytesIO()
     with Image.open(png) as image:
-        image.convert("RGB").quantize(256).save(smaller, "png", optimize=True)
+        image.convert("RGB").quantize(256).save(smaller, "png")
     return smaller.getvalue()

@@ -111,7 +111,8 @@ def _draw_rates(axes: Axes, rows: pd.DataFrame, judged: Sequence[Judged], named:
     for row, rate, kinds in zip(judged, rates, curves, strict=True):
         look = Look(colour, rate.marker, rate.lazy)
         marks.points(axes, kinds, look, rate.name, hollow=rate.hollow)
-        marks.slopes(axes, row.estimate, rate.summary(found), look)
+        pooled = next(iter(kinds.values())) if len(kinds) == 1 else rate.summary(found)
+        marks.slopes(axes, row.estimate, pooled, look)
     words = term(theory.quantity)
     marks.log_axes(axes, drawn, f"size of {words.symbol or words.words}")
 

@@ -118,7 +118,8 @@ def _panel(
     for name, kinds in curves.items():
         marks.points(axes, kinds, named[name], name)
     for name, judged in findings:
-        pooled = size(found[name], scale.unit)
+        kinds = curves[name]
+        pooled = next(iter(kinds.values())) if len(kinds) == 1 else size(found[name], scale.unit)
         LINES[judged.estimate.prediction.kind](axes, judged.estimate, pooled, named[name])
     marks.log_axes(axes, drawn, scale.label.format(words.symbol or words.words))
 

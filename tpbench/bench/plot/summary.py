@@ -109,30 +109,60 @@ def mean(rows: pd.DataFrame) -> Curve:
     return Curve(*_columns(points), diverged=diverged)
 
 
-def _curve(rows: pd.DataFrame, unit: str, square: Callable[[Vector], float]) -> Curve:
-    """Take the root of a squared statistic, a function of a (seeds × the rest) table, at every width."""
+@dataclass(frozen=True)
+class Moments:
+    """Sums over seeds of the distances from ``centre`` and of their squares, (..., rest); ``count`` is (...).
+
+    A statistic is a function of these, so that leaving seeds out is a subtraction. Sums about a centre near the mean
+    keep the digits that sums of squares about zero would lose.
+    """
+
+    count: Vector
+    centre: Vector
+    first: Vector
+    second: Vector
+
+    @property
+    def mean(self) -> Vector:
+        """The mean over seeds, (..., rest)."""
+        return np.asarray(self.centre + self.first / self.count[..., None])
+
+
+def _curve(rows: pd.DataFrame, unit: str, square: Callable[[Moments], Vector]) -> Curve:
+    """Take the root of a squared statistic of a (seeds × the rest) table at every width."""
     tables, diverged = _tables(rows, unit)
     points, hidden = [], []
     for width, table in tables.items():
         scale = float(np.abs(table).max()) or 1.0  # squares of finite numbers may overflow
-        value, reach = square(table / scale), _reach(table / scale, square)
+        whole, left_out = _moments(table / scale)
+        value, reach = float(square(whole)), _reach(left_out, square)
         if value > 0:
             low, high = np.sqrt(np.maximum([value - reach, value + reach], 0))
             points.append((width, scale * np.sqrt(value), scale * low, scale * high))
         elif value < 0:
-            hidden.append((width, scale * float(np.sqrt(_variance(table / scale) / len(table)))))
+            hidden.append((width, scale * float(np.sqrt(_variance(whole) / len(table)))))
     return Curve(*_columns(points), diverged=diverged, hidden=tuple(hidden))
 
 
-def _reach(table: Vector, square: Callable[[Vector], float]) -> float:
-    """Return the half-width of the jackknife interval of a statistic; NaN where there are too few seeds."""
-    count = len(table)
-    if count < FEWEST_SEEDS:
-        return float("nan")
+def _moments(table: Vector) -> tuple[Moments, Moments]:
+    """Return the moments of a table, and those that leaving out each group of seeds in turn leaves."""
+    count, centre = len(table), table.mean(axis=0)
+    away = table - centre
     groups = np.array_split(np.arange(count), min(count, MOST_GROUPS))
-    left_out = np.array([square(np.delete(table, group, axis=0)) for group in groups])
-    many = len(groups)
-    error = np.sqrt((many - 1) / many * np.sum((left_out - left_out.mean()) ** 2))
+    starts = [group[0] for group in groups]
+    first, second = (np.add.reduceat(each, starts, axis=0) for each in (away, away**2))
+    whole = Moments(np.array(float(count)), centre, first.sum(axis=0), second.sum(axis=0))
+    left = count - np.array([float(len(group)) for group in groups])
+    return whole, Moments(left, centre, whole.first - first, whole.second - second)
+
+
+def _reach(left_out: Moments, square: Callable[[Moments], Vector]) -> float:
+    """Return the half-width of the jackknife interval of a statistic; NaN where there are too few seeds."""
+    many = len(left_out.count)
+    if many < FEWEST_SEEDS:
+        return float("nan")
+    values = square(left_out)
+    error = np.sqrt((many - 1) / many * np.sum((values - values.mean()) ** 2))
     return _quantile(many) * float(error)
 
 
@@ -141,7 +171,7 @@ def _tables(rows: pd.DataFrame, unit: str) -> tuple[dict[int, Vector], tuple[int
     rest = "index" if unit == "seed" else "seed"
     tables, diverged = {}, []
     for width, group in rows.groupby("width", sort=True):
-        table = group.pivot(index=unit, columns=rest, values="value").to_numpy(dtype=np.float64)
+        table = _table(group, unit, rest)
         finite = np.isfinite(table).all(axis=1)
         if not finite.all():
             diverged.append(_integer(width))
@@ -150,16 +180,32 @@ def _tables(rows: pd.DataFrame, unit: str) -> tuple[dict[int, Vector], tuple[int
     return tables, tuple(diverged)
 
 
-def _mean_square(table: Vector) -> float:
-    return float((table**2).mean())
+def _table(rows: pd.DataFrame, unit: str, rest: str) -> Vector:
+    """Return values as a (unit × rest) table, NaN where there is none; ``ValueError`` where there are two."""
+    units, row = np.unique(rows[unit].to_numpy(), return_inverse=True)
+    others, column = np.unique(rows[rest].to_numpy(), return_inverse=True)
+    place = row * len(others) + column
+    if len(place) and np.bincount(place).max() > 1:
+        raise ValueError(f"two values for one {unit} and {rest}: was a run read twice?")
+    table = np.full(len(units) * len(others), np.nan)
+    table[place] = rows["value"].to_numpy(dtype=np.float64)
+    return table.reshape(len(units), len(others))
 
 
-def _variance(table: Vector) -> float:
-    return float(table.var(axis=0, ddof=1).mean()) if len(table) > 1 else 0.0
+def _mean_square(m: Moments) -> Vector:
+    about_zero = (m.second + 2 * m.centre * m.first) / m.count[..., None] + m.centre**2
+    return np.asarray(about_zero.mean(axis=-1))
 
 
-def _squared_mean(table: Vector) -> float:
-    return float((table.mean(axis=0) ** 2).mean()) - _variance(table) / len(table)
+def _variance(m: Moments) -> Vector:
+    """Return the variance over seeds; 0 where there is a single one."""
+    count = m.count[..., None]
+    squares = m.second - m.first**2 / count
+    return np.asarray((squares / np.maximum(count - 1, 1)).mean(axis=-1)) * (m.count > 1)
+
+
+def _squared_mean(m: Moments) -> Vector:
+    return np.asarray((m.mean**2).mean(axis=-1) - _variance(m) / m.count)
 
 
 def _columns(points: list[tuple[Any, ...]]) -> tuple[Vector, Vector, Vector, Vector]:

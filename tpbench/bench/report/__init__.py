@@ -43,6 +43,15 @@ CAPTIONS = {
         "1/width show a value with its extrapolation to infinite width, at 0."
     ),
     Figure.COST: f"Cost of a training step against width. {_POWERS}",
+    Figure.EPOCHS: (
+        "A quantity over epochs of training. Finite networks, from light (narrow) to dark (wide), are means over seeds "
+        "with their 95% intervals; they should close in on the black dashed line, the network of infinite width. The "
+        "grey dotted line is the kernel limit, which learns no features."
+    ),
+    Figure.MAP: (
+        "Words at the first two principal components of their vectors after training: a finite network, and the "
+        "networks of infinite width with features and without. Where features are learned, the groups come apart."
+    ),
 }
 """How each kind of picture is read."""
 

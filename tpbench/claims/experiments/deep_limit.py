@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from tpbench.bench.claim import Config, Point, Row, canonical_json
 from tpbench.claims.config import table_of
 from tpbench.claims.experiments.setup import load, network_of, setup, sgd_of, train_targets
+from tpbench.claims.experiments.shared import Need, found
 from tpbench.claims.experiments.trajectory import compare
 from tpbench.data.span import span_coordinates
 from tpbench.networks.infinite import Limit, limit
@@ -25,6 +25,7 @@ from tpbench.networks.trajectory import MEASURES, Course
 
 CORRECTS: Mapping[str, bool] = MappingProxyType({"corrected": True, "forgetful": False})
 """Limit by name -> whether it knows that W and Wᵀ are one matrix."""
+LIMIT = "tpbench.claims.experiments.deep_limit:limit_of"
 RIVAL_POINTS, RIVAL_REPLICATES = (2**11,), 32
 """The rival only gives a direction to project on, so it is known more coarsely."""
 
@@ -32,11 +33,7 @@ RIVAL_POINTS, RIVAL_REPLICATES = (2**11,), 32
 def run(point: Point) -> Iterator[Row]:
     """Compare with the limit that the configuration's ``limit`` names; ``rival`` names the other."""
     c = point.config
-    # What the limit does not depend on is the same for all runs, so that one computation serves them.
-    table = c.get("limit_parametrization", c["parametrization"])
-    same = canonical_json({**c, "parametrization": table, "weights": "", "dtype": ""})
-    right = _limit(same, CORRECTS[c["limit"]], tuple(c["limit_points"]), c["limit_replicates"])
-    wrong = _limit(same, CORRECTS[c["rival"]], RIVAL_POINTS, RIVAL_REPLICATES)
+    right, wrong = (found(need) for need in needs(point))
     probes = c["probes"]
     for step in c["record"]:
         error = float(np.sqrt(np.mean(right.error[step, -probes:] ** 2)))
@@ -46,13 +43,23 @@ def run(point: Point) -> Iterator[Row]:
                 "limit_replicates or limit_points"
             )
         yield Row("limit-error", error, step=step)
-    ours, rivals = (found.mean[:, None] for found in (right, wrong))
+    ours, rivals = right.mean[:, None], wrong.mean[:, None]
     yield from compare(setup(point), probes, lambda start: (ours, rivals, ours))
 
 
-@lru_cache(maxsize=16)
-def _limit(configuration: str, corrects: bool, points: tuple[int, ...], replicates: int) -> Limit:
-    """Return the limit of the outputs on all examples, (step, examples, out); one computation a process."""
+def needs(point: Point) -> tuple[Need, Need]:
+    """Return the computations of a point's limit and of its rival: the same for every width and seed."""
+    c = point.config
+    # What the limit does not depend on is the same for all runs, so that one computation serves them.
+    table = c.get("limit_parametrization", c["parametrization"])
+    same = canonical_json({**c, "parametrization": table, "weights": "", "dtype": ""})
+    right = (same, CORRECTS[c["limit"]], tuple(c["limit_points"]), c["limit_replicates"])
+    wrong = (same, CORRECTS[c["rival"]], RIVAL_POINTS, RIVAL_REPLICATES)
+    return Need(LIMIT, right), Need(LIMIT, wrong)
+
+
+def limit_of(configuration: str, corrects: bool, points: tuple[int, ...], replicates: int) -> Limit:
+    """Return the limit of the outputs on all examples, (step, examples, out)."""
     c: Config = json.loads(configuration)
     device = torch.device(c["device"])
     inputs = torch.as_tensor(span_coordinates(np.array(load(c).inputs)), dtype=torch.float64, device=device)

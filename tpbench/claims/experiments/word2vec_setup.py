@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tpbench.bench.claim import Config, Point
 from tpbench.claims.experiments.setup import DTYPES
-from tpbench.data import corpus
-from tpbench.data.corpus.corpus import Corpus
+from tpbench.claims.word2vec_corpus import load
+from tpbench.data.corpus.corpus import Analogies, Corpus
 from tpbench.networks.word2vec.infinite import identity
 from tpbench.networks.word2vec.kernel_limit import KernelLimit, kernel_limit
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, initialise
@@ -37,6 +38,22 @@ class Setup:
     base_width: int
     record: frozenset[int]
     test_blocks: int
+    groups: tuple[str, ...]
+    analogies: Analogies
+
+    @property
+    def group_sizes(self) -> tuple[int, int] | None:
+        """The numbers of words of the two groups that are to be told apart, None where there are none."""
+        if not self.groups:
+            return None
+        first, second = (len(self.corpus.groups[group]) for group in self.groups)
+        return first, second
+
+    @property
+    def group_words(self) -> Tensor:
+        """The words of the groups, one group after the other."""
+        numbers = np.concatenate([self.corpus.groups[group] for group in self.groups]).astype(np.int64)
+        return torch.as_tensor(numbers, device=self.device)
 
     @property
     def device(self) -> torch.device:
@@ -48,14 +65,14 @@ class Setup:
             self.network, self.table, seeds, base_width=self.base_width, device=self.device, dtype=self.path.dtype
         )
 
-    def identity(self, table: Parametrization | None = None) -> Vectors:
-        """Return the feature-learning limit at the start, of this table or another."""
-        return identity(self.network, table or self.table, device=self.device, dtype=self.path.dtype)
+    def identity(self) -> Vectors:
+        """Return the feature-learning limit at the start."""
+        return identity(self.network, self.table, device=self.device, dtype=self.path.dtype)
 
-    def kernel_limit(self, table: Parametrization | None = None, word_logits: Tensor | None = None) -> KernelLimit:
-        """Return the kernel limit at the start, of this table or another."""
-        where = {"device": self.device, "dtype": self.path.dtype}
-        return kernel_limit(self.network, table or self.table, word_logits=word_logits, **where)  # type: ignore[arg-type]
+    def kernel_limit(self, word_logits: Tensor | None = None) -> KernelLimit:
+        """Return the kernel limit at the start, with these first logits of word pairs or none."""
+        where: dict[str, Any] = {"device": self.device, "dtype": self.path.dtype}
+        return kernel_limit(self.network, self.table, word_logits=word_logits, **where)
 
     @property
     def words(self) -> Tensor:
@@ -74,10 +91,11 @@ class Setup:
 
 def setup(point: Point) -> Setup:
     """Build what a point asks for; ``ValueError`` names a wrong key or value."""
-    return _setup(point.config, point.width)
+    return build(point.config, point.width)
 
 
-def _setup(c: Config, width: int) -> Setup:
+def build(c: Config, width: int) -> Setup:
+    """Build what a configuration asks for at a width; ``ValueError`` names a wrong key or value."""
     text = load(c)
     sampling = Sampling(c["window"], c["negatives"], c["subsample"], c["block"], c["tile"], c["path_seed"])
     device, dtype = torch.device(c["device"]), DTYPES[c["dtype"]]
@@ -91,17 +109,27 @@ def _setup(c: Config, width: int) -> Setup:
         base_width=c["base_width"],
         record=frozenset(c["record"]),
         test_blocks=c["test_blocks"],
+        groups=_groups(text, c["groups"]),
+        analogies=_some(text.analogies, c["questions"]),
     )
 
 
-def load(c: Config) -> Corpus:
-    """Return the corpus that a configuration names; ``ValueError`` says what to do when it is not there."""
-    return _load(c["corpus"], c["tokens"], c["min_count"], c["top"])
+def _some(analogies: Analogies, questions: int | None) -> Analogies:
+    """Return so many questions, evenly spaced among all and so over the sections."""
+    if questions is None or questions >= len(analogies.questions):
+        return analogies
+    chosen = np.linspace(0, len(analogies.questions) - 1, questions).astype(np.int64)
+    return replace(analogies, questions=analogies.questions[chosen], section=analogies.section[chosen])
 
 
-@lru_cache(maxsize=2)
-def _load(name: str, tokens: int | None, min_count: int | None, top: int | None) -> Corpus:
-    return corpus.load(name, tokens=tokens, min_count=min_count, top=top)
+def _groups(text: Corpus, groups: Sequence[str]) -> tuple[str, ...]:
+    unknown = [group for group in groups if group not in text.groups]
+    if unknown or len(groups) not in (0, 2):
+        raise ValueError(
+            f"two groups of words, or none, are told apart; got {', '.join(groups)} of the corpus {text.name!r}, which "
+            f"has {', '.join(text.groups)}"
+        )
+    return tuple(groups)
 
 
 def rows_per_seed(seeds: Sequence[int], values: Tensor) -> Iterator[tuple[int, float]]:

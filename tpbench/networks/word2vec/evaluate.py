@@ -71,27 +71,39 @@ def principal_components(embeddings: Grams, words: Tensor) -> NDArray[np.float64
     """Return the first two principal components of some words' normalised embeddings, (seed, words, 2).
 
     They are eigenvectors of the centred cosine matrix times the roots of their eigenvalues, so a network of any width,
-    infinite too, has them from its Gram matrix. The sign is that the words' third moment is positive.
+    infinite too, has them from its Gram matrix; those of a diverged network are NaN. The sign is such that the words'
+    third moment is positive.
     """
     inverse = embeddings.squared_norms()[:, words].rsqrt()
     gram = (embeddings.gram(words, words) * inverse[:, :, None] * inverse[:, None, :]).to(torch.float64).cpu().numpy()
+    finite = np.isfinite(gram).all(axis=(1, 2))
+    gram[~finite] = 0.0
+    values, vectors = _leading(gram)
+    points = vectors * np.sqrt(np.maximum(values[:, None, :], 0))
+    sign = np.sign((points**3).sum(axis=1, keepdims=True))
+    plane: NDArray[np.float64] = points * np.where(sign == 0, 1, sign)
+    plane[~finite] = np.nan
+    return plane
+
+
+def _leading(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the two largest eigenvalues, (seed, 2), of centred Gram matrices and their vectors, (seed, words, 2)."""
     centred = gram - gram.mean(axis=1, keepdims=True)
     centred -= centred.mean(axis=2, keepdims=True)
     values, vectors = np.linalg.eigh((centred + centred.swapaxes(1, 2)) / 2)
-    points = vectors[:, :, :-3:-1] * np.sqrt(np.maximum(values[:, None, :-3:-1], 0))
-    sign = np.sign((points**3).sum(axis=1, keepdims=True))
-    plane: NDArray[np.float64] = points * np.where(sign == 0, 1, sign)
-    return plane
+    return values[:, :-3:-1], vectors[:, :, :-3:-1]
 
 
 def random_plane(words: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Return the first two principal components of words whose embeddings are Gaussian and very wide, (words, 2).
 
-    Their Gram matrix is the identity plus n^(-1/2) times a Gaussian symmetric matrix, whose eigenvectors are uniformly
-    random once centred: the law of a kernel limit, where embeddings do not move.
+    Their cosines are the identity plus n^(-1/2) times a Gaussian symmetric matrix, whose diagonal is 0 because vectors
+    are normalised; at infinite width its eigenvectors, once it is centred, are the plane (here of unit length). That is
+    the law of a kernel limit, where embeddings do not move.
     """
-    centred = generator.standard_normal((words, 2))
-    plane, _ = np.linalg.qr(centred - centred.mean(axis=0))
+    above = np.triu(generator.standard_normal((words, words)), 1)
+    _, planes = _leading((above + above.T)[np.newaxis])
+    plane: NDArray[np.float64] = planes[0]
     return plane
 
 

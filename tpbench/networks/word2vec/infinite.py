@@ -10,6 +10,7 @@ sketch of it, whose Gram matrix on the same path of blocks and negatives is off 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -52,7 +53,7 @@ def identity(
     """
     check_feature_learning(parametrization, zero_output=network.zero_output)
     width = limit_width(network.words, zero_output=network.zero_output)
-    wide = Word2Vec(network.words, width, network.architecture, network.zero_output)
+    wide = replace(network, width=width)
     embedding = torch.zeros((network.words, width), dtype=dtype, device=device)
     embedding.diagonal().fill_(math.sqrt(width))
     output = torch.zeros_like(embedding)

@@ -86,8 +86,13 @@ def kernel_limit(
 ) -> KernelLimit:
     """Return the kernel limit at the start of training, given the first logits B_0 (V, V), 0 by default.
 
-    ``network.width`` is not looked at. Raises ``ValueError`` for tables outside the kernel regime.
+    ``network.width`` is not looked at. Raises ``ValueError`` for tables outside the kernel regime, and for networks
+    that do not follow the chain rule.
     """
+    if network.whole_gradient:
+        raise ValueError(
+            "the kernel limit is that of the gradient by the chain rule: leave whole_gradient False for it"
+        )
     terms = kernel_terms(parametrization, zero_output=network.zero_output)
     sizes = torch.ones((2, network.words), dtype=dtype, device=device)
     first = torch.zeros((network.words, network.words), dtype=dtype, device=device)

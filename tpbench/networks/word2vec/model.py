@@ -32,13 +32,16 @@ ARCHITECTURES = ("cbow", "skip-gram")
 class Word2Vec:
     """The architecture: vocabulary and width; ``zero_output`` starts the read-out at 0, as word2vec does.
 
-    Raises ``ValueError`` for sizes below 1 or an unknown architecture.
+    ``whole_gradient`` gives every word of a CBOW context the gradient by the mean, as the original code and gensim do,
+    where the chain rule gives it 1/c of that. Raises ``ValueError`` for sizes below 1, an unknown architecture, or a
+    whole gradient where there is no mean.
     """
 
     words: int
     width: int
     architecture: str = "cbow"
     zero_output: bool = True
+    whole_gradient: bool = False
 
     def __post_init__(self) -> None:
         if self.words < 2 or self.width < 1:
@@ -46,6 +49,11 @@ class Word2Vec:
         if self.architecture not in ARCHITECTURES:
             hint = did_you_mean(self.architecture, dict.fromkeys(ARCHITECTURES))
             raise ValueError(f"unknown architecture {self.architecture!r}{hint}")
+        if self.whole_gradient and self.architecture != "cbow":
+            raise ValueError(
+                f"whole_gradient is about the mean of a context, which {self.architecture!r} does not take: leave it "
+                "False, or use 'cbow'"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tpbench.data.corpus.corpus import Corpus
+from tpbench.data.dataset import freeze
 
 Numbers = NDArray[np.int64]
 BLOCKS_AT_ONCE = 64
@@ -96,61 +98,69 @@ class Path:
     def epoch(self, number: int, start: int = 0) -> Iterator[Block]:
         """Yield the blocks of an epoch from number ``start`` on; epochs count from 0."""
         sampling = self.sampling
-        tokens, sentences = self._kept(number)
-        span = sampling.block * BLOCKS_AT_ONCE
-        for first in range(start - start % BLOCKS_AT_ONCE, -(-len(tokens) // sampling.block), BLOCKS_AT_ONCE):
+        kept = _kept(self.corpus, sampling, number)
+        span, count = sampling.block * BLOCKS_AT_ONCE, self.blocks(number)
+        for first in range(start - start % BLOCKS_AT_ONCE, count, BLOCKS_AT_ONCE):
             rng = np.random.default_rng(np.random.SeedSequence([sampling.seed, number, 1, first // BLOCKS_AT_ONCE]))
             at = first * sampling.block
-            blocks = _blocks(self, tokens, sentences, at, min(at + span, len(tokens)), rng)
+            blocks = _blocks(self, kept, at, min(at + span, len(kept.tokens)), rng)
             yield from blocks[max(0, start - first) :]
 
     def blocks(self, number: int) -> int:
         """Return how many blocks an epoch has."""
-        return -(-len(self._kept(number)[0]) // self.sampling.block)
+        return -(-len(_kept(self.corpus, self.sampling, number).tokens) // self.sampling.block)
 
-    def _kept(self, number: int) -> tuple[Numbers, Numbers]:
-        """Return the words that subsampling leaves of an epoch and the sentence of each."""
-        corpus, t = self.corpus, self.sampling.subsample
-        sentences = np.zeros(len(corpus.tokens), dtype=np.int64)
-        sentences[corpus.starts[1:]] = 1
-        sentences = np.cumsum(sentences)
-        tokens = corpus.tokens.astype(np.int64)
-        if t == 0:
-            return tokens, sentences
+
+@dataclass(frozen=True)
+class _Kept:
+    """The words that subsampling leaves of an epoch, and where the sentence of each begins and ends."""
+
+    tokens: NDArray[np.int32]
+    first: Numbers
+    last: Numbers
+
+
+# An epoch is counted, then read, often by several networks; of text8 it holds some 100 MB.
+@lru_cache(maxsize=1)
+def _kept(corpus: Corpus, sampling: Sampling, epoch: int) -> _Kept:
+    t = sampling.subsample
+    tokens, begins = corpus.tokens, corpus.starts
+    if t > 0:
         frequency = corpus.counts / len(tokens)
         keep = (np.sqrt(frequency / t) + 1) * t / frequency
-        rng = np.random.default_rng(np.random.SeedSequence([self.sampling.seed, number, 0]))
+        rng = np.random.default_rng(np.random.SeedSequence([sampling.seed, epoch, 0]))
         kept = rng.random(len(tokens)) < keep[tokens]
-        return tokens[kept], sentences[kept]
+        tokens = tokens[kept]
+        before = np.concatenate([[0], np.cumsum(kept)])
+        begins = np.unique(before[begins])
+    begins = begins[begins < len(tokens)]
+    sizes = np.diff(begins, append=len(tokens))
+    first = np.repeat(begins, sizes)
+    return _Kept(freeze(tokens.copy()), freeze(first), freeze(np.repeat(begins + sizes - 1, sizes)))
 
 
-def _blocks(
-    path: Path, tokens: Numbers, sentences: Numbers, start: int, stop: int, rng: np.random.Generator
-) -> list[Block]:
+def _blocks(path: Path, kept: _Kept, start: int, stop: int, rng: np.random.Generator) -> list[Block]:
     """Return the blocks of the positions ``start`` to ``stop`` of an epoch; the last is filled up with empty ones."""
     s, device = path.sampling, path.device
     blocks = -(-(stop - start) // s.block)
     positions, tiles = blocks * s.block, blocks * (s.block // s.tile)
     radii = rng.integers(1, s.window + 1, size=positions)
-    radii[stop - start :] = 0
     uniform = rng.random((tiles, s.negatives))
-    # An absent position has no word: sentence -1 is nobody's, and its word 0 enters no product.
+    # An absent position has no context: its word, the text's first or last, enters no product.
     at = np.arange(start - s.window, start + positions + s.window)
-    inside = (at >= 0) & (at < len(tokens))
-    there = np.clip(at, 0, len(tokens) - 1)
-    words = torch.as_tensor(np.where(inside, tokens[there], 0), device=device)
-    places = torch.as_tensor(np.where(inside, sentences[there], -1), device=device)
+    words = torch.as_tensor(kept.tokens[np.clip(at, 0, len(kept.tokens) - 1)].astype(np.int64), device=device)
     targets = words[s.window : -s.window].view(tiles, s.tile)
     negatives = torch.as_tensor(_negatives(path.corpus, uniform), device=device)
-    near = _near(s, places, torch.as_tensor(radii, device=device), tiles).to(path.dtype)
-    size = near.sum(2, keepdim=True)
-    present = (size > 0).to(path.dtype)
+    left, size = (torch.as_tensor(each, device=device) for each in _contexts(kept, start, stop, radii))
+    near = _near(s, left.view(tiles, s.tile, 1), size.view(tiles, s.tile, 1)).to(path.dtype)
+    sizes = size.view(tiles, s.tile, 1).to(path.dtype)
+    present = (sizes > 0).to(path.dtype)
     allowed = (targets[:, :, None] != negatives[:, None, :]).to(path.dtype).mul_(present)
     parts = (
         words.unfold(0, s.reach, s.tile).reshape(blocks, -1),
         torch.cat([targets.view(blocks, -1), negatives.view(blocks, -1)], dim=1),
         near.view(blocks, -1, s.tile, s.reach),
-        (near / size.clamp(min=1)).view(blocks, -1, s.tile, s.reach),
+        (near / sizes.clamp(min=1)).view(blocks, -1, s.tile, s.reach),
         near.sum(1).view(blocks, -1, 1),
         present.view(blocks, -1, s.tile, 1),
         allowed.view(blocks, -1, s.tile, s.negatives),
@@ -158,21 +168,34 @@ def _blocks(
     return [Block(*each) for each in zip(*(part.unbind() for part in parts), strict=True)]
 
 
-def _near(s: Sampling, places: Tensor, radii: Tensor, tiles: int) -> Tensor:
-    """Return, (tiles, tile, reach) bool, which rows are in which position's context."""
-    device = places.device
-    distance = torch.arange(s.reach, device=device) - s.window - torch.arange(s.tile, device=device)[:, None]
-    distance = torch.where(distance == 0, s.window + 1, distance.abs()).to(
-        torch.uint8 if s.window < 255 else torch.int64
-    )
-    near = distance <= radii.to(distance.dtype).view(tiles, s.tile, 1)
-    around = places.unfold(0, s.reach, s.tile)
-    own = places[s.window : -s.window].view(tiles, s.tile, 1)
-    return near & (around[:, None, :] == own)
+def _contexts(kept: _Kept, start: int, stop: int, radii: Numbers) -> tuple[Numbers, Numbers]:
+    """Return how far left of a position its context begins, and how many words it has, both 0 where absent."""
+    at = np.arange(start, stop)
+    left = np.minimum(radii[: stop - start], at - kept.first[start:stop])
+    right = np.minimum(radii[: stop - start], kept.last[start:stop] - at)
+    absent = len(radii) - (stop - start)
+    return np.pad(left, (0, absent)), np.pad(left + right, (0, absent))
+
+
+def _near(s: Sampling, left: Tensor, size: Tensor) -> Tensor:
+    """Return, (tiles, tile, reach) bool, which rows are in which position's context, from (tiles, tile, 1)."""
+    # Rows and places in a tile in the smallest numbers that hold them: this is the largest array of a path.
+    kind = torch.uint8 if s.reach <= torch.iinfo(torch.uint8).max else torch.int32
+    own = torch.arange(s.window, s.window + s.tile, device=left.device)
+    begin = own[:, None] - left
+    rows = torch.arange(s.reach, device=left.device).to(kind)
+    near = (rows >= begin.to(kind)) & (rows <= (begin + size).to(kind))
+    near.diagonal(offset=s.window, dim1=1, dim2=2).fill_(False)
+    return near
 
 
 def _negatives(corpus: Corpus, uniform: NDArray[np.float64]) -> Numbers:
     """Return words drawn by their counts to the power 3/4 (arXiv:1310.4546, section 2.2)."""
-    edges = np.cumsum(corpus.counts**NEGATIVE_POWER)
+    edges = _edges(corpus)
     drawn: Numbers = np.searchsorted(edges, uniform * edges[-1], side="right").clip(max=len(edges) - 1)
     return drawn
+
+
+@lru_cache(maxsize=1)
+def _edges(corpus: Corpus) -> NDArray[np.float64]:
+    return freeze(np.cumsum(corpus.counts**NEGATIVE_POWER))

@@ -9,7 +9,7 @@ its context. Losses are summed over a block; negatives equal to the target are l
 ``λ/2 |row|²`` for every occurrence of a row in a pair (once for all negatives' positions that share it, as often as
 they do), so that a row shrinks by 1 - eta λ a touch at every width, as in the code of arXiv:2011.14522.
 
-The two architectures are two rows of a table: logits from gathered rows, and gradients from the logits' own.
+The architectures are rows of a table: logits from gathered rows, and gradients from the logits' own.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def pairs(vectors: Vectors, block: Block, room: Workspace) -> Pairs:
     """Gather the rows of a block into ``room`` and return its logits."""
     torch.index_select(vectors.embedding, 0, block.rows, out=room.context)
     torch.index_select(vectors.output, 0, block.outputs, out=room.output)
-    return ARCHITECTURES[vectors.network.architecture].logits(block, room)
+    return _row(vectors).logits(block, room)
 
 
 def step_(
@@ -117,7 +117,7 @@ def step_(
     ``total`` sums the logits where each process holds some columns of the network.
     """
     seen = pairs(vectors, block, room).summed(total)
-    ARCHITECTURES[vectors.network.architecture].gradients(block, room, *seen.derivatives())
+    _row(vectors).gradients(block, room, *seen.derivatives())
     if decay:
         _add_decay_(room.context_gradient, room.context, block.touches, decay / vectors.embedding_rate)
         touched = [seen.target_weight.sum(2).flatten(), seen.negative_weight.sum(1).flatten()]
@@ -146,6 +146,17 @@ def _cbow_logits(block: Block, room: Workspace) -> Pairs:
 
 
 def _cbow_gradients(block: Block, room: Workspace, by_target: Tensor, by_negative: Tensor) -> None:
+    by_hidden = _cbow_by_hidden(room, by_target, by_negative)
+    torch.bmm(block.mean.mT, by_hidden, out=room.tiles(room.context_gradient))
+
+
+def _cbow_whole_gradients(block: Block, room: Workspace, by_target: Tensor, by_negative: Tensor) -> None:
+    by_hidden = _cbow_by_hidden(room, by_target, by_negative)
+    torch.bmm(block.near.mT, by_hidden, out=room.tiles(room.context_gradient))
+
+
+def _cbow_by_hidden(room: Workspace, by_target: Tensor, by_negative: Tensor) -> Tensor:
+    """Fill the outputs' gradients and return those by the contexts' means, (T, tile, W)."""
     tiles, tile, _, _ = room.shape
     hidden, by_hidden = room.tiles(room.hidden), room.tiles(room.hidden_gradient)
     weight = by_target.squeeze(3).permute(1, 2, 0)[..., None]  # (T, tile, seed, 1)
@@ -156,7 +167,7 @@ def _cbow_gradients(block: Block, room: Workspace, by_target: Tensor, by_negativ
     for d, (h, g, c, o) in zip(by_negative, room.each_seed(hidden, by_hidden, negatives, out), strict=True):
         g.baddbmm_(d, c)
         torch.bmm(d.mT, h, out=o)
-    torch.bmm(block.mean.mT, by_hidden, out=room.tiles(room.context_gradient))
+    return by_hidden
 
 
 def _skip_gram_logits(block: Block, room: Workspace) -> Pairs:
@@ -190,7 +201,13 @@ class Architecture:
     gradients: Callable[[Block, Workspace, Tensor, Tensor], None]
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    "cbow": Architecture(_cbow_logits, _cbow_gradients),
-    "skip-gram": Architecture(_skip_gram_logits, _skip_gram_gradients),
+ARCHITECTURES: Mapping[tuple[str, bool], Architecture] = {
+    ("cbow", False): Architecture(_cbow_logits, _cbow_gradients),
+    ("cbow", True): Architecture(_cbow_logits, _cbow_whole_gradients),
+    ("skip-gram", False): Architecture(_skip_gram_logits, _skip_gram_gradients),
 }
+"""By name, and whether contexts get the whole gradient."""
+
+
+def _row(vectors: Vectors) -> Architecture:
+    return ARCHITECTURES[vectors.network.architecture, vectors.network.whole_gradient]
