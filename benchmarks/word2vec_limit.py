@@ -103,7 +103,7 @@ def near(asked: argparse.Namespace) -> None:
         tell(f"random, width {width}", measured(finite, corpus, finish(train(finite, path, training))))
         for rounds in asked.rounds:
             begun = time.perf_counter()
-            ours = compress(path, network, table, training, rank=rank, rounds=rounds)
+            ours = compress(path, network, table, training, rank=rank, rounds=rounds, pilot_epochs=asked.pilot_epochs)
             prepared = time.perf_counter() - begun
             seconds = finish(train_compressed(ours, path, training))
             kept = ours.kept
@@ -124,7 +124,9 @@ def large(asked: argparse.Namespace) -> None:
     path, training = Path(corpus, Sampling(), CPU, torch.float32), Training(epochs=asked.epochs)
     network, table = Word2Vec(len(corpus.vocabulary), 1, asked.architecture), named("mup")
     begun = time.perf_counter()
-    ours = compress(path, network, table, training, rank=asked.rank, rounds=asked.rounds[-1])
+    ours = compress(
+        path, network, table, training, rank=asked.rank, rounds=asked.rounds[-1], pilot_epochs=asked.pilot_epochs
+    )
     prepared = time.perf_counter() - begun
     seconds = finish(train_compressed(ours, path, training))
     right = evaluate.correct(ours, corpus.analogies, CPU).double().mean()
@@ -169,6 +171,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--rank", type=int, default=256)
     parser.add_argument("--rounds", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--pilot-epochs", type=int, default=1)
     parser.add_argument("--twins", type=int, default=0)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     asked = parser.parse_args()

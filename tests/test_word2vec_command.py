@@ -17,12 +17,14 @@ from word2vec_asking import CPU, KINDS, as_json, ask, request_of
 from tpbench import word2vec_training
 from tpbench.data.corpus import load
 from tpbench.networks.word2vec import sampling
+from tpbench.networks.word2vec.compressed import Compressed
+from tpbench.networks.word2vec.kernel_limit import KernelLimit
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, initialise
 from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.shard_processes import ShardError
 from tpbench.networks.word2vec.train import mean_loss, train
 from tpbench.parametrization import Role, named
-from tpbench.word2vec_training import LOSS_POSITIONS, LOSS_SEED
+from tpbench.word2vec_training import LOSS_POSITIONS, LOSS_SEED, learn
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,12 @@ def test_compressed_limits_come_near_the_limit(agree: Callable[..., None]) -> No
     agree(losses("--width", "inf", "--compressed", "560"), limit, rtol=1e-4)
     away = [abs(losses("--width", "inf", "--compressed", rank)[2] - limit[2]) for rank in ("8", "64", "256")]
     assert away[2] < away[1] / 2 < away[0] / 4
+    compressed = learn(request_of(width=None, rank=8)).state
+    kernel = learn(request_of(width=None, parametrization=named("ntp"))).state
+    assert isinstance(compressed, Compressed)
+    assert isinstance(kernel, KernelLimit)
+    agree(compressed.kept, kernel.embedding_size, rtol=1e-6)
+    assert compressed.kept.max() < 1, "weight decay shrinks what is not in the columns too"
 
 
 def test_a_kernel_limit_learns_no_features() -> None:

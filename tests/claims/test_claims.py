@@ -23,6 +23,9 @@ from tpbench.pipeline import Job, judge_job, plan
 
 MUP = PARAMETRIZATIONS["mup"].as_config()
 SMALL = {"widths": (32, 64, 128, 256, 512), "seeds": 48}
+FEW = {"widths": (16, 32, 64, 128, 256, 512), "seeds": 4}
+SIZES = {"word2vec-epochs": FEW, "word2vec-sizes": {"widths": (64, 128, 256, 512, 1024), "seeds": 16}}
+"""Experiment -> the sizes of its small sweep, where they are not the usual ones: epochs of a text take long."""
 TRAINED = [claim for claim in CLAIMS.values() if claim.experiment not in TIMED]
 FAULTS = [(claim, fault.name) for claim in TRAINED for fault in claim.faults]
 
@@ -37,7 +40,8 @@ def rows_of(job: Job) -> pd.DataFrame:
 
 
 def judged(claim: Claim, *, fault: str = "", profile: str = "smoke") -> ClaimResult:
-    selection = Selection((claim.name,), profile, "cpu", planted=bool(fault), **SMALL)
+    sizes = SIZES.get(claim.experiment, SMALL)
+    selection = Selection((claim.name,), profile, "cpu", planted=bool(fault), **sizes)
     [job] = [job for job in plan(selection) if not fault or job.claim.name.endswith(f"+{fault}")]
     return judge_job(job, rows_of(job))
 

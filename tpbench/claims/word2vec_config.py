@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {
     "zero_output": True,
     "base_width": 1,  # the width at which all parametrizations are one network
     "limit": "own",  # or "rival": a planted fault
+    "limit_parametrization": None,  # the limit's table, where it is another than the networks': a planted fault
     "window": 8,
     "negatives": 25,
     "subsample": 1e-4,

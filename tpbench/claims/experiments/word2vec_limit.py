@@ -75,7 +75,7 @@ def needs(point: Point) -> tuple[Need, ...]:
 
 def _tables(c: Config) -> tuple[Config, Config]:
     """Return the abc tables of the networks' limit and of the rival's."""
-    own = from_config(c["parametrization"])
+    own = from_config(c["limit_parametrization"] or c["parametrization"])
     return own.as_config(), PARAMETRIZATIONS[RIVALS[regime(own, 1)]].as_config()
 
 
@@ -87,7 +87,12 @@ def _limit_need(c: Config, table: Config) -> Need | None:
     kernel = regime(from_config(table), 1) is Regime.KERNEL
     if kernel and not c["zero_output"]:
         return None
-    return Need(KERNEL_LIMIT if kernel else FEATURE_LIMIT, (canonical_json({**c, "parametrization": dict(table)}),))
+    return Need(KERNEL_LIMIT if kernel else FEATURE_LIMIT, (_alone(c, table),))
+
+
+def _alone(c: Config, table: Config) -> str:
+    """Return the configuration, as text, on which nothing but a table's limit depends."""
+    return canonical_json({**c, "parametrization": dict(table), "limit_parametrization": None, "limit": "own"})
 
 
 def _limit(c: Config, table: Config, first: Tensor) -> Readings:
@@ -96,7 +101,7 @@ def _limit(c: Config, table: Config, first: Tensor) -> Readings:
     if need is not None:
         readings: Readings = found_of(need)
         return readings
-    alone = build({**c, "parametrization": table}, 1)
+    alone = build(json.loads(_alone(c, table)), 1)
     each = [_followed_kernel(alone, logits) for logits in first]
     return {step: _stacked([readings[step] for readings in each]) for step in each[0]}
 

@@ -103,6 +103,7 @@ def compress(
     *,
     rank: int,
     rounds: int = 2,
+    pilot_epochs: int = 1,
     seed: int = 0,
 ) -> Compressed:
     """Return the limit of a network on a path in its ``rank`` best columns found, at the start of training.
@@ -117,11 +118,11 @@ def compress(
             f"{rank} and {rounds}"
         )
     basis, left = _first_order(path, network, rank, seed)
-    once = replace(training, epochs=1)
+    short = replace(training, epochs=pilot_epochs)
     for _ in range(rounds):
         pilot = started(basis, network, parametrization)
         response = _frozen_output(left, network)
-        for _moment in _trained(pilot, path, once, response=response):
+        for _moment in _trained(pilot, path, short, response=response):
             pass
         basis, left = _next_subspace(pilot, response)
     return started(basis, network, parametrization)
