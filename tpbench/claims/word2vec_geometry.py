@@ -46,5 +46,5 @@ CLAIM = Claim(
     faults=(
         Fault("wrong-rate", "the embedding's learning rate carries a wrong power of n", replacing_table(slow_down)),
     ),
-    figures=(Figure.MAP, Figure.EXPONENTS),
+    figures=(Figure.MAP,),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,8 @@ def draw_epochs(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Pictur
     """Draw the predicted quantities against epoch: a panel a parametrization, a group of panels a quantity.
 
     A quantity Q is drawn when its finite networks have rows at some step, which is the epoch; where some predicted
-    quantities have rows named ``limit-Q`` or ``kernel-limit-Q``, only those are. Finite widths, from light to dark,
+    quantities have rows named ``limit-Q`` or ``kernel-limit-Q``, only those are; a predicted ``Q-gap``, which is Q
+    measured from one limit to the other, is drawn as Q. Finite widths, from light to dark,
     are means over seeds (each a mean over indices) with their t intervals where there are three seeds; at most
     ``MOST_WIDTHS`` widths. The limit is dashed and black, the kernel limit dotted and grey: means over the rows of an
     epoch, which every run repeats. A kernel limit of a single epoch, or of none, is drawn as a level. An accuracy, a
@@ -74,13 +75,21 @@ def draw_epochs(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Pictur
 def _subjects(result: ClaimResult, rows: pd.DataFrame) -> list[Subject]:
     """Return what to draw, in the order of the predictions: what has limits or, where nothing has, what has epochs."""
     theories = [row.estimate.prediction for row in result.judged]
-    predicted = dict.fromkeys(Subject(theory.quantity, theory.layer) for theory in theories)
+    known = set(rows["quantity"].unique())
+    predicted = dict.fromkeys(Subject(_shown(theory.quantity, known), theory.layer) for theory in theories)
     measured = [each for each in predicted if (_of(rows, *each)["step"] != ABSENT).any()]
     limited = [each for each in measured if any(len(_of(rows, prefix + each[0], each[1])) for prefix in _PREFIXES)]
     return limited or measured
 
 
 _PREFIXES = (LIMIT, KERNEL_LIMIT)
+GAP = "-gap"
+
+
+def _shown(quantity: str, known: Set[str]) -> str:
+    """Return what is drawn for a quantity: for one that is measured from limit to limit, the quantity itself."""
+    whole = quantity.removesuffix(GAP)
+    return whole if whole in known and LIMIT + whole in known else quantity
 
 
 def _of(rows: pd.DataFrame, quantity: str, layer: int) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def draw_map(claim: Claim, result: ClaimResult, rows: pd.DataFrame, labels: Labe
     ``kernel-limit-map`` the means over the runs that repeat them, each at its last step. A title tells the separation
     of the groups where rows of that step do (``separation``, ``limit-separation``, ``kernel-limit-separation``). The
     sign of a principal component means nothing, so each limit gets the signs that agree best with the finite network.
-    A parametrization is a row of panels. Raises ``ValueError`` for a map of other words than ``labels`` has.
+    A parametrization is a row of panels; the limits stand in the first row. Raises ``ValueError`` for a map of other words than ``labels`` has.
     """
     words = [word for group in (labels or {}).values() for word in group]
     mapped = rows[rows["quantity"].isin([prefix + MAP for prefix in ("", *LIMITS)])]
@@ -57,6 +57,7 @@ def draw_map(claim: Claim, result: ClaimResult, rows: pd.DataFrame, labels: Labe
         return canvas.nothing(claim, "There is a map of words, but no configuration says which words: give `labels`.")
     names = [str(name) for name in mapped["parametrization"].unique()]
     groups = [_scenes(name, rows[rows["parametrization"] == name], len(words)) for name in names]
+    groups = [group if place == 0 else _own(group) for place, group in enumerate(groups)]
     picture, axes = canvas.sheet(claim, [(i, j) for i, group in enumerate(groups) for j in range(len(group))], 1)
     picture.set_figheight(picture.get_figheight() + HEIGHT * len(groups))
     looks = _looks(labels or {})
@@ -92,6 +93,11 @@ def _scenes(name: str, rows: pd.DataFrame, count: int) -> list[Scene]:
         if (rows["quantity"] == prefix + MAP).any():
             scenes.append(_scene(f"{name}, {title}" if not scenes else title, rows, prefix, count))
     return [scene._replace(spots=_turned(scene.spots, scenes[0].spots)) for scene in scenes]
+
+
+def _own(group: list[Scene]) -> list[Scene]:
+    """Return a parametrization's panels without the limits, which stand in the first row."""
+    return [scene for scene in group if scene.title not in LIMITS.values()]
 
 
 def _scene(title: str, rows: pd.DataFrame, prefix: str, count: int) -> Scene:

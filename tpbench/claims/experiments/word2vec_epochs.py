@@ -54,10 +54,11 @@ def run(point: Point) -> Iterator[Row]:
     for epoch, seen in found.items():
         right = limit[epoch]
         yield from _rows("accuracy", seen.accuracy, epoch, point.seeds)
-        yield from _rows("loss", seen.loss, epoch, point.seeds)
         yield Row("limit-accuracy", float(right.accuracy[0]), step=epoch)
         yield Row("kernel-limit-accuracy", float(kernel.accuracy[0]), step=epoch)
-        yield Row("limit-loss", float(right.loss[0]), step=epoch)
+        if epoch > 0:  # the loss of all networks at the start is (1 + negatives) log 2, or near it
+            yield from _rows("loss", seen.loss, epoch, point.seeds)
+            yield Row("limit-loss", float(right.loss[0]), step=epoch)
         if right.accuracy[0] != kernel.accuracy[0]:
             gap = (right.accuracy - seen.accuracy) / (right.accuracy - kernel.accuracy)
             yield from _rows("accuracy-gap", gap, epoch, point.seeds)
