@@ -13,7 +13,7 @@ import typer
 from tpbench.data_command import data_app
 from tpbench.exit import REFUTED, bad_input
 from tpbench.limit_command import limit_command
-from tpbench.word2vec_command import word2vec_command
+from tpbench.word2vec.command import word2vec_command
 
 if TYPE_CHECKING:
     from tpbench.bench.claim import ClaimResult

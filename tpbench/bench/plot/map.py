@@ -47,7 +47,8 @@ def draw_map(claim: Claim, result: ClaimResult, rows: pd.DataFrame, labels: Labe
     ``kernel-limit-map`` the means over the runs that repeat them, each at its last step. A title tells the separation
     of the groups where rows of that step do (``separation``, ``limit-separation``, ``kernel-limit-separation``). The
     sign of a principal component means nothing, so each limit gets the signs that agree best with the finite network.
-    A parametrization is a row of panels; the limits stand in the first row. Raises ``ValueError`` for a map of other words than ``labels`` has.
+    A parametrization is a row of panels; the limits stand in the first row. Raises ``ValueError`` for a map of other
+    words than ``labels`` has.
     """
     words = [word for group in (labels or {}).values() for word in group]
     mapped = rows[rows["quantity"].isin([prefix + MAP for prefix in ("", *LIMITS)])]

@@ -16,9 +16,9 @@ from word2vec_asking import CPU, KINDS, as_json, ask, request_of
 
 from tpbench.data.corpus import load
 from tpbench.networks.word2vec.model import Vectors
-from tpbench.word2vec_output import draw_epochs, draw_plane
-from tpbench.word2vec_record import Epoch, plane_of
-from tpbench.word2vec_training import learn
+from tpbench.word2vec.output import draw_epochs, draw_plane
+from tpbench.word2vec.record import Epoch, plane_of
+from tpbench.word2vec.training import learn
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 import torch
 from word2vec_asking import CPU, KINDS, as_json, ask, request_of
 
-from tpbench import word2vec_training
 from tpbench.data.corpus import load
 from tpbench.networks.word2vec import sampling
 from tpbench.networks.word2vec.compressed import Compressed
@@ -24,7 +23,8 @@ from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.shard_processes import ShardError
 from tpbench.networks.word2vec.train import mean_loss, train
 from tpbench.parametrization import Role, named
-from tpbench.word2vec_training import LOSS_POSITIONS, LOSS_SEED, learn
+from tpbench.word2vec import training
+from tpbench.word2vec.training import LOSS_POSITIONS, LOSS_SEED, learn
 
 
 @pytest.fixture(scope="module")
@@ -151,14 +151,14 @@ def test_a_kernel_limit_learns_no_features() -> None:
 
 def test_first_logits_of_the_kernel_limit_have_the_law_of_wide_networks() -> None:
     request = request_of(width=None, parametrization=named("ntp"), zero_output=False)
-    drawn = word2vec_training._first_logits(request, 400)
+    drawn = training._first_logits(request, 400)
     assert drawn is not None
     network = Word2Vec(400, 2048, zero_output=False)
     wide = initialise(network, named("ntp"), [0], base_width=4, device=CPU, dtype=torch.float32)
     for logits in (drawn, wide.embedding @ wide.output.T):
         assert float(logits.mean()) == pytest.approx(0, abs=0.01)
         assert float(logits.square().mean()) == pytest.approx(1 / 4, rel=0.03)
-    assert word2vec_training._first_logits(request_of(width=None, parametrization=named("ntp")), 9) is None
+    assert training._first_logits(request_of(width=None, parametrization=named("ntp")), 9) is None
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_what_ends_processes_is_told(
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr("tpbench.word2vec_shared.train_sharded", fail)
+    monkeypatch.setattr("tpbench.word2vec.shared.train_sharded", fail)
     result = ask(*KINDS["identity"], "--processes", "2")
     assert result.exit_code == status
     assert message in result.stderr
@@ -290,7 +290,7 @@ def test_unknown_corpora_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_tables_larger_than_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word2vec_training.os, "sysconf", lambda name: 1000)
+    monkeypatch.setattr(training.os, "sysconf", lambda name: 1000)
     for words, remedy in ((("--width", "inf"), "--top"), (("--width", "2000"), "--width")):
         result = ask(*words)
         assert result.exit_code == 2
@@ -301,7 +301,7 @@ def test_tables_larger_than_the_memory_are_refused(monkeypatch: pytest.MonkeyPat
 def test_growing_first_logits_are_refused() -> None:
     table = named("ntp").replacing(Role.OUTPUT, b=named("ntp").output.b - 1)
     with pytest.raises(ValueError, match="leave --random-output out"):
-        word2vec_training._first_logits(request_of(width=None, parametrization=table, zero_output=False), 5)
+        training._first_logits(request_of(width=None, parametrization=table, zero_output=False), 5)
 
 
 def test_help_imports_no_torch() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from tpbench.console import stdout
-from tpbench.word2vec_record import Epoch, Plane, standard_error
-from tpbench.word2vec_training import COMPRESSED, FEATURES, FINITE, INFINITY, KERNEL, Learned, Request
+from tpbench.word2vec.record import Epoch, Plane, standard_error
+from tpbench.word2vec.training import COMPRESSED, FEATURES, FINITE, INFINITY, KERNEL, Learned, Request
 
 
 def headline(request: Request) -> str:

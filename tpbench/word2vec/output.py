@@ -17,7 +17,7 @@ from tpbench.bench.atomic import write_atomically
 from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Figure, Sweep
 from tpbench.bench.plot import canvas, draw
 from tpbench.networks.word2vec.model import Vectors
-from tpbench.word2vec_record import Epoch, Plane, standard_error
+from tpbench.word2vec.record import Epoch, Plane, standard_error
 
 NAME = "word2vec"
 

@@ -31,7 +31,7 @@ from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.train import Moment, Training, mean_loss, train
 from tpbench.parametrization import Parametrization
 from tpbench.weights.gaussian import standard_normal
-from tpbench.word2vec_record import Epoch, Kept, Plane, State, plane_of
+from tpbench.word2vec.record import Epoch, Kept, Plane, State, plane_of
 
 DTYPE = torch.float32
 LOSS_POSITIONS = 2**14
@@ -49,7 +49,7 @@ class Request:
     """What is to be trained: ``width`` None is the infinite network, which is one whatever ``seeds`` is.
 
     ``first_seed`` chooses the set of seeds, and what is random about a kernel limit's first function. ``processes``
-    share the feature-learning limit out between them (``word2vec_shared``); ``rank`` compresses it to so many columns.
+    share the feature-learning limit out between them (``tpbench.word2vec.shared``); ``rank`` compresses it to so many columns.
     """
 
     corpus: Corpus

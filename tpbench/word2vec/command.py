@@ -16,8 +16,8 @@ from tpbench.exit import INTERRUPTED, bad_input
 
 if TYPE_CHECKING:
     from tpbench.networks.word2vec.train import Moment
-    from tpbench.word2vec_record import Epoch
-    from tpbench.word2vec_training import Learned, Request, Tell
+    from tpbench.word2vec.record import Epoch
+    from tpbench.word2vec.training import Learned, Request, Tell
 
 INFINITY = "inf"
 NETWORKS = 4
@@ -73,8 +73,8 @@ def word2vec_command(
     options = dict(locals())
     with bad_input():
         from tpbench.console import status_line
-        from tpbench.word2vec_show import as_json_of, print_all
-        from tpbench.word2vec_training import StoppedError
+        from tpbench.word2vec.show import as_json_of, print_all
+        from tpbench.word2vec.training import StoppedError
 
         with status_line("reading the corpus"):
             request = _request(options)
@@ -95,8 +95,8 @@ def word2vec_command(
 
 def _learn(request: Request) -> Learned:
     from tpbench.console import status_line
-    from tpbench.word2vec_shared import learn_shared
-    from tpbench.word2vec_training import learn
+    from tpbench.word2vec.shared import learn_shared
+    from tpbench.word2vec.training import learn
 
     if request.processes > 1:
         with status_line(f"training in {request.processes} processes"):
@@ -114,7 +114,7 @@ def _request(o: dict[str, Any]) -> Request:
     from tpbench.networks.word2vec.sampling import Sampling
     from tpbench.networks.word2vec.train import Training
     from tpbench.parametrization import named, read_table
-    from tpbench.word2vec_training import Request, kind_of
+    from tpbench.word2vec.training import Request, kind_of
 
     width = _width(o["width"])
     if width is None and o["seeds"] is not None:
@@ -160,8 +160,8 @@ def _width(text: str) -> int | None:
 def _check_outputs(o: dict[str, Any], request: Request) -> None:
     """Find out before training what could not be written after it; ``ValueError`` or ``StoreError``."""
     from tpbench.bench.atomic import check_writable
-    from tpbench.word2vec_output import writer_of
-    from tpbench.word2vec_training import FEATURES
+    from tpbench.word2vec.output import writer_of
+    from tpbench.word2vec.training import FEATURES
 
     if request.processes < 1 or (request.processes > 1 and request.kind != FEATURES):
         raise ValueError(
@@ -215,7 +215,7 @@ def _progress(request: Request) -> Iterator[Tell]:
         TimeRemainingColumn,
     )
 
-    from tpbench.word2vec_show import told
+    from tpbench.word2vec.show import told
 
     console, training = Console(stderr=True), request.training
     columns = (
@@ -245,8 +245,8 @@ def _write(o: dict[str, Any], request: Request, learned: Learned) -> dict[str, s
     """Write vectors and pictures where that was asked; return what lies where."""
     from tpbench.bench.plot import save
     from tpbench.networks.word2vec.model import Vectors
-    from tpbench.word2vec_output import draw_epochs, draw_plane, save_vectors
-    from tpbench.word2vec_show import headline, sizes
+    from tpbench.word2vec.output import draw_epochs, draw_plane, save_vectors
+    from tpbench.word2vec.show import headline, sizes
 
     files = {}
     if o["save"] is not None and isinstance(learned.state, Vectors):

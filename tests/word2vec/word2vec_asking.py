@@ -13,7 +13,7 @@ from tpbench.data.corpus import load
 from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.train import Training
 from tpbench.parametrization import named
-from tpbench.word2vec_training import Request
+from tpbench.word2vec.training import Request
 
 CPU = torch.device("cpu")
 TEXT = ("planted", "--tokens", "9000", "--top", "560")

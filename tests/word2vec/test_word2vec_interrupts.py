@@ -16,13 +16,13 @@ import pytest
 import torch
 from word2vec_asking import CPU, KINDS, as_json, ask, request_of, untimed
 
-from tpbench import word2vec_command, word2vec_training
 from tpbench.networks.word2vec import sampling
 from tpbench.networks.word2vec.model import Word2Vec, initialise
 from tpbench.networks.word2vec.train import Moment, train
 from tpbench.parametrization import named
-from tpbench.word2vec_record import Epoch
-from tpbench.word2vec_training import learn
+from tpbench.word2vec import command, training
+from tpbench.word2vec.record import Epoch
+from tpbench.word2vec.training import learn
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def finite() -> dict[str, Any]:
 @pytest.fixture
 def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """``press(n)``: Ctrl-C is pressed during the n-th block that is trained from now on; 0 takes it back."""
-    whole = word2vec_training.moments
+    whole = training.moments
 
     def at(number: int) -> None:
         def moments(*arguments: Any) -> Any:
@@ -42,7 +42,7 @@ def press(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                     signal.raise_signal(signal.SIGINT)
                 yield moment
 
-        monkeypatch.setattr(word2vec_training, "moments", moments)
+        monkeypatch.setattr(training, "moments", moments)
 
     return at
 
@@ -95,7 +95,7 @@ def test_interrupts_without_a_checkpoint_say_how_to_have_one(press: Callable[[in
 
 
 def test_a_second_interrupt_stops_at_once() -> None:
-    with word2vec_command._interrupts_noted() as stop:
+    with command._interrupts_noted() as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
         assert stop()
@@ -160,9 +160,9 @@ def test_words_a_second_count_what_was_read_since(
 ) -> None:
     """On a clock that goes a second whenever it is read, an epoch takes one."""
     clock = itertools.count()
-    monkeypatch.setattr(word2vec_training, "_now", lambda device: float(next(clock)))
+    monkeypatch.setattr(training, "_now", lambda device: float(next(clock)))
     words = (*KINDS["finite"], "--checkpoint", str(tmp_path / "kept"))
-    monkeypatch.setattr("tpbench.word2vec_record.time.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("tpbench.word2vec.record.time.perf_counter", lambda: 0.0)
     press(50)
     ask(*words)
     press(0)
@@ -174,7 +174,7 @@ def test_words_a_second_count_what_was_read_since(
 def test_training_stops_where_it_is_told(tmp_path: Path) -> None:
     request = request_of(checkpoint=tmp_path / "kept")
     told: list[tuple[Moment, Epoch]] = []
-    with pytest.raises(word2vec_training.StoppedError, match=r"after 0\.0\d of 2 epochs"):
+    with pytest.raises(training.StoppedError, match=r"after 0\.0\d of 2 epochs"):
         learn(request, tell=lambda moment, last: told.append((moment, last)), stop=lambda: len(told) == 4)
     assert [moment.block for moment, _ in told] == [1, 2, 3, 4]
     assert {last.number for _, last in told} == {0}

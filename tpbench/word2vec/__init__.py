@@ -1,0 +1,1 @@
+"""What `tpbench word2vec` computes, keeps, shows and writes."""
