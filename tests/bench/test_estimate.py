@@ -188,6 +188,7 @@ KINDS: Mapping[Kind, Draw] = {
     Kind.VALUE: to_limit(1.0),
     Kind.FALL: to_limit(1.0),
     Kind.RISE: to_limit(1.0),
+    Kind.NARROWEST: to_limit(1.0),
 }
 POWER_KINDS = (Kind.EXPONENT, Kind.SPREAD, Kind.BIAS)
 
@@ -213,6 +214,16 @@ def test_neither_the_order_of_rows_nor_other_rows_matter(kind: Kind) -> None:
     ).sample(frac=1.0, random_state=3)
     asked = prediction(kind, step=1, layer=2)
     assert estimate(asked, mixed) == estimate(asked, rows)
+
+
+def test_the_narrowest_width_alone_gives_students_interval() -> None:
+    values = drawn(KINDS[Kind.NARROWEST])
+    narrowest = values[min(values)].mean(axis=1)
+    found = estimate(prediction(Kind.NARROWEST), rows_of(values))
+    expected = stats.ttest_1samp(narrowest, 0.0).confidence_interval(0.95)
+    assert np.allclose([found.value, found.low, found.high], [narrowest.mean(), expected.low, expected.high])
+    others = {n: v if n == min(values) else v + 7 for n, v in values.items()}
+    assert estimate(prediction(Kind.NARROWEST), rows_of(others)) == found
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -26,7 +26,7 @@ NO_VECTORS = {
     "compressed": "a compressed limit has only a part of them in its columns",
 }
 """Why some kinds of training have no vectors to save."""
-TILE = 32
+TILE = 16
 """Positions that share their negatives, or a whole block where that is smaller."""
 
 

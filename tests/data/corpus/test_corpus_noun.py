@@ -179,3 +179,18 @@ class TestAnalogies:
     ) -> None:
         with pytest.raises(ValueError, match=message):
             Analogies(questions, section, ("one",))  # type: ignore[arg-type]
+
+
+def test_a_small_vocabulary_keeps_the_words_that_are_asked_for() -> None:
+    """``asked`` adds the words of questions and groups that occur often enough, and no other."""
+    often = ["z"] * 9 + ["y"] * 8 + list("aaabbbccccdd") + ["e"]
+    plain, kept, rarer = (
+        build(made([often]), top=2),
+        build(made([often]), top=2, asked=True),
+        build(made([often]), min_count=3, top=2, asked=True),
+    )
+    assert plain.vocabulary == ("z", "y")
+    assert kept.vocabulary == ("z", "y", "c", "a", "b", "d", "e")
+    assert rarer.vocabulary == ("z", "y", "c", "a", "b")
+    assert kept.analogies.sizes() == {"one": 1, "none": 0}
+    assert set(kept.groups["vowels"]) == {kept.vocabulary.index("a"), kept.vocabulary.index("e")}

@@ -191,7 +191,7 @@ def test_refusals_say_what_came() -> None:
     for name in ("window", "negatives", "block", "tile"):
         with pytest.raises(ValueError, match=f"needs a {name} of at least 1, got 0"):
             Sampling(**{name: 0})
-    with pytest.raises(ValueError, match="100 positions are no multiple of 32"):
+    with pytest.raises(ValueError, match="100 positions are no multiple of 16"):
         Sampling(block=100)
     with pytest.raises(ValueError, match="subsample and seed are at least 0, got -1 and 0"):
         Sampling(subsample=-1)

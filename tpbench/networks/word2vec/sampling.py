@@ -42,7 +42,7 @@ class Sampling:
     negatives: int = 25
     subsample: float = 1e-4
     block: int = 256
-    tile: int = 32
+    tile: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,6 +130,11 @@ def _kept(corpus: Corpus, sampling: Sampling, epoch: int) -> _Kept:
         keep = (np.sqrt(frequency / t) + 1) * t / frequency
         rng = np.random.default_rng(np.random.SeedSequence([sampling.seed, epoch, 0]))
         kept = rng.random(len(tokens)) < keep[tokens]
+        if not kept.any():
+            raise ValueError(
+                f"subsampling with threshold {t:g} keeps none of the {len(tokens)} words of corpus {corpus.name!r}: "
+                "raise subsample, or set it to 0"
+            )
         tokens = tokens[kept]
         before = np.concatenate([[0], np.cumsum(kept)])
         begins = np.unique(before[begins])
