@@ -57,7 +57,7 @@ def test_numbers_are_those_of_networks_trained_one_by_one(table: str, agree: Cal
     finite = as_json(*KINDS["finite"], "--parametrization", table)
     request = request_of()
     path = sampling.Path(request.corpus, request.sampling, CPU, torch.float32)
-    unseen = sampling.Path(request.corpus, Sampling(4, 5, 1e-2, 64, 32, seed=LOSS_SEED), CPU, torch.float32)
+    unseen = sampling.Path(request.corpus, Sampling(4, 5, 1e-2, 64, 16, seed=LOSS_SEED), CPU, torch.float32)
     questions, sections = request.corpus.analogies.questions, request.corpus.analogies.section
     losses, rights = [], []
     for seed in (0, 1):

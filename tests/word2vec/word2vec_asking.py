@@ -13,7 +13,7 @@ from tpbench.data.corpus import load
 from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.train import Training
 from tpbench.parametrization import named
-from tpbench.word2vec.training import Request
+from tpbench.word2vec.request import Request
 
 CPU = torch.device("cpu")
 TEXT = ("planted", "--tokens", "9000", "--top", "560")
@@ -55,7 +55,7 @@ def request_of(**changes: Any) -> Request:
         "width": 16,
         "parametrization": named("mup"),
         "training": Training(epochs=2),
-        "sampling": Sampling(window=4, negatives=5, subsample=1e-2, block=64, tile=32),
+        "sampling": Sampling(window=4, negatives=5, subsample=1e-2, block=64, tile=16),
         "device": CPU,
         "seeds": 2,
         "base_width": 4,

@@ -17,7 +17,8 @@ from tpbench.exit import INTERRUPTED, bad_input
 if TYPE_CHECKING:
     from tpbench.networks.word2vec.train import Moment
     from tpbench.word2vec.record import Epoch
-    from tpbench.word2vec.training import Learned, Request, Tell
+    from tpbench.word2vec.request import Request
+    from tpbench.word2vec.training import Learned, Tell
 
 INFINITY = "inf"
 NETWORKS = 4
@@ -114,7 +115,7 @@ def _request(o: dict[str, Any]) -> Request:
     from tpbench.networks.word2vec.sampling import Sampling
     from tpbench.networks.word2vec.train import Training
     from tpbench.parametrization import named, read_table
-    from tpbench.word2vec.training import Request, kind_of
+    from tpbench.word2vec.request import Request, kind_of
 
     width = _width(o["width"])
     if width is None and o["seeds"] is not None:
@@ -161,7 +162,7 @@ def _check_outputs(o: dict[str, Any], request: Request) -> None:
     """Find out before training what could not be written after it; ``ValueError`` or ``StoreError``."""
     from tpbench.bench.atomic import check_writable
     from tpbench.word2vec.output import writer_of
-    from tpbench.word2vec.training import FEATURES
+    from tpbench.word2vec.request import FEATURES
 
     if request.processes < 1 or (request.processes > 1 and request.kind != FEATURES):
         raise ValueError(

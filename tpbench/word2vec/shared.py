@@ -12,7 +12,8 @@ from tpbench.networks.word2vec.sampling import Path
 from tpbench.networks.word2vec.shard_processes import ShardError
 from tpbench.networks.word2vec.shards import Shard, Task, train_sharded
 from tpbench.word2vec.record import Epoch, Plane, plane_of
-from tpbench.word2vec.training import DTYPE, Learned, Request, StoppedError, check_room, measure
+from tpbench.word2vec.request import Request
+from tpbench.word2vec.training import DTYPE, Learned, StoppedError, check_room, measure
 
 
 @dataclass(frozen=True)

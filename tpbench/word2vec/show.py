@@ -11,7 +11,8 @@ from rich.table import Table
 
 from tpbench.console import stdout
 from tpbench.word2vec.record import Epoch, Plane, standard_error
-from tpbench.word2vec.training import COMPRESSED, FEATURES, FINITE, INFINITY, KERNEL, Learned, Request
+from tpbench.word2vec.request import COMPRESSED, FEATURES, FINITE, INFINITY, KERNEL, Request
+from tpbench.word2vec.training import Learned
 
 
 def headline(request: Request) -> str:

@@ -12,26 +12,22 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tpbench.data.corpus import Corpus
-from tpbench.networks.infinite import SEEDS_APART
 from tpbench.networks.word2vec import checkpoint, sampling
 from tpbench.networks.word2vec.compressed import Compressed, compress, started, train_compressed
 from tpbench.networks.word2vec.evaluate import Grams, correct
-from tpbench.networks.word2vec.infinite import check_feature_learning, identity, limit_width
-from tpbench.networks.word2vec.kernel_limit import KernelLimit, kernel_limit, kernel_terms
+from tpbench.networks.word2vec.infinite import identity, limit_width
+from tpbench.networks.word2vec.kernel_limit import KernelLimit, kernel_limit
 from tpbench.networks.word2vec.kernel_train import kernel_mean_loss, kernel_train
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, initialise
-from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.train import Moment, Training, mean_loss, train
-from tpbench.parametrization import Parametrization
 from tpbench.weights.gaussian import standard_normal
 from tpbench.word2vec.record import Epoch, Kept, Plane, State, plane_of
+from tpbench.word2vec.request import COMPRESSED, FEATURES, FINITE, INFINITY, Request
 
 DTYPE = torch.float32
 LOSS_POSITIONS = 2**14
@@ -40,42 +36,6 @@ LOSS_SEED = 2**32
 """What that path's seed is apart from the one of training."""
 SAVE_SECONDS, SAVING_SHARE = 600.0, 0.05
 """A checkpoint is written at every epoch's end and this often, unless writing would take a larger share of the time."""
-INFINITY = "inf"
-FINITE, FEATURES, KERNEL, COMPRESSED = "finite", "identity", "kernel limit", "compressed"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be trained: ``width`` None is the infinite network, which is one whatever ``seeds`` is.
-
-    ``first_seed`` chooses the set of seeds, and what is random about a kernel limit's first function. ``processes``
-    share the feature-learning limit out between them (``tpbench.word2vec.shared``); ``rank`` compresses it to so many columns.
-    """
-
-    corpus: Corpus
-    architecture: str
-    zero_output: bool
-    width: int | None
-    parametrization: Parametrization
-    training: Training
-    sampling: Sampling
-    device: torch.device
-    seeds: int = 4
-    first_seed: int = 0
-    base_width: int = 64
-    checkpoint: Path | None = None
-    processes: int = 1
-    rank: int | None = None
-
-    @property
-    def kind(self) -> str:
-        """Which kind of training this is; ``ValueError`` where the parametrization has neither limit."""
-        return kind_of(self.width, self.parametrization, zero_output=self.zero_output, compressed=self.rank is not None)
-
-    def seed_numbers(self) -> tuple[int, ...]:
-        """Return the seeds of the networks."""
-        first = self.first_seed * SEEDS_APART
-        return tuple(range(first, first + (1 if self.width is None else self.seeds)))
 
 
 @dataclass(frozen=True)
@@ -97,35 +57,6 @@ class StoppedError(Exception):
 
 Tell = Callable[[Moment, Epoch], None]
 """Is told each moment, with the last epoch that was measured."""
-
-
-def kind_of(width: int | None, parametrization: Parametrization, *, zero_output: bool, compressed: bool = False) -> str:
-    """Return which kind of training this is; ``ValueError`` where there is none such.
-
-    That is where the parametrization has neither limit, or what is to be compressed is not the feature-learning one of
-    a zero output.
-    """
-    if compressed:
-        kind = kind_of(width, parametrization, zero_output=zero_output)
-        if kind != FEATURES or not zero_output:
-            raise ValueError(
-                "--compressed is for the feature-learning limit whose output starts at zero: give --width inf and a "
-                f"table such as mup, and no --random-output; this is a {kind} training, so leave --compressed out"
-            )
-        return COMPRESSED
-    if width is not None:
-        return FINITE
-    try:
-        check_feature_learning(parametrization, zero_output=zero_output)
-        return FEATURES
-    except ValueError as no_features:
-        try:
-            kernel_terms(parametrization, zero_output=zero_output)
-            return KERNEL
-        except ValueError as no_kernel:
-            raise ValueError(
-                f"no infinite-width limit is known here, so give a --width. {no_features}. {no_kernel}"
-            ) from no_kernel
 
 
 def learn(request: Request, *, tell: Tell | None = None, stop: Callable[[], bool] | None = None) -> Learned:

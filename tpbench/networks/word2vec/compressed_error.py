@@ -83,7 +83,7 @@ def error_bound(compressed: Compressed, twins: Sequence[Compressed], words: Tens
     quantile = stats.t.ppf(CONFIDENCE, len(twins) - 1)
     upper = squares.mean() + quantile * squares.std(ddof=1) / math.sqrt(len(twins))
     unmoved = torch.zeros_like(gram)
-    unmoved[0, torch.arange(len(words)), words] = compressed.kept[words].square().to(torch.float64)
+    unmoved[0, torch.arange(len(words), device=words.device), words] = compressed.kept[words].square().to(torch.float64)
     estimate = math.sqrt(max(0.0, float(np.mean(products))))
     return ErrorBound(math.sqrt(upper), estimate, float((gram - unmoved).norm()))
 
