@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "rate": 0.05,
     "decay": 1e-3,
     "record": [0, 1],  # the blocks, or the epochs, after which measurements are taken
+    "judged_from": 1,  # the first epoch at which something is claimed of the accuracy
     "test_blocks": 16,  # blocks of the path whose loss is measured and which is not trained on
     "questions": None,  # analogies that are asked, evenly spaced among all; None asks all
     "groups": [],  # the two groups of words whose separation is measured
@@ -76,9 +77,13 @@ def sweep(
     )
 
 
-def only(sweep: Sweep, parametrizations: tuple[str, ...]) -> Sweep:
-    """Return a sweep over some of its parametrizations: the same runs, which are then shared."""
-    return replace(sweep, parametrizations=parametrizations)
+def only(sweep: Sweep, parametrizations: tuple[str, ...], seeds: Mapping[int, int] | None = None) -> Sweep:
+    """Return a sweep over some of its parametrizations, with another number of seeds at some widths.
+
+    What remains are the same runs, which claims then share, where numbers of seeds are multiples of the block.
+    """
+    sizes = {**dict(zip(sweep.widths, sweep.seeds, strict=True)), **(seeds or {})}
+    return replace(sweep, parametrizations=parametrizations, widths=tuple(sizes), seeds=tuple(sizes.values()))
 
 
 def labels(c: Config) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """Train word2vec on one path beside its limit, and measure how far apart they are after the recorded blocks.
 
 ``gram-error`` is the root mean square over pairs of words of E E^T/n minus its limit; ``output-error`` that of the
-logits of all words at some contexts; ``loss-error`` the difference of the losses on windows that are not trained on.
+logits of all words at some contexts; ``loss-error`` that of what single logits add to the loss on windows and negatives
+that are not trained on.
 ``rival-share`` is the part of the logits' error along (rival - limit): the rival of a network that learns features is
 NTP's kernel limit, and the rival of a kernel machine is muP's limit.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -19,9 +21,12 @@ from tpbench.bench.claim import Config, Point, Row, canonical_json
 from tpbench.claims.experiments.shared import Need
 from tpbench.claims.experiments.shared import found as found_of
 from tpbench.claims.experiments.word2vec_setup import Setup, build, rows_per_seed, setup
-from tpbench.networks.word2vec.kernel_train import kernel_mean_loss, kernel_train
+from tpbench.networks.word2vec.kernel_limit import kernel_pairs
+from tpbench.networks.word2vec.kernel_train import kernel_train
 from tpbench.networks.word2vec.model import Vectors
-from tpbench.networks.word2vec.train import mean_loss, train
+from tpbench.networks.word2vec.sampling import Block
+from tpbench.networks.word2vec.step import pairs, workspace
+from tpbench.networks.word2vec.train import train
 from tpbench.parametrization import PARAMETRIZATIONS, Regime, from_config, regime
 
 FEATURE_LIMIT = "tpbench.claims.experiments.word2vec_limit:feature_limit"
@@ -33,7 +38,7 @@ RIVALS: Mapping[Regime, str] = {Regime.FEATURE_LEARNING: "ntp", Regime.KERNEL: "
 @dataclass(frozen=True)
 class Reading:
     """What is seen at one moment, with a seed axis first: ``gram`` of all words, ``logits`` of all words at some
-    contexts, and ``loss``."""
+    contexts, and ``loss`` by its terms, one a logit of the test blocks."""
 
     gram: Tensor
     logits: Tensor
@@ -59,7 +64,7 @@ def run(point: Point) -> Iterator[Row]:
         sizes = {
             "gram-error": _rms(seen.gram - right[step].gram),
             "output-error": _rms(away),
-            "loss-error": seen.loss - right[step].loss,
+            "loss-error": _rms(seen.loss - right[step].loss),
             "rival-share": _share(away, wrong[step].logits - right[step].logits),
         }
         for quantity, values in sizes.items():
@@ -123,7 +128,7 @@ def _followed_kernel(run: Setup, first: Tensor | None) -> Readings:
     contexts, _ = run.positions(run.test)
 
     def seen() -> Reading:
-        loss = kernel_mean_loss(limit, run.test, run.test_blocks)
+        loss = torch.cat([kernel_pairs(limit, block).terms() for block in _test(run)], dim=1)
         return Reading(limit.gram(run.words), (contexts @ limit.word_logits())[None], loss)
 
     return _followed(kernel_train(limit, run.path, run.training), run, seen)
@@ -144,8 +149,13 @@ def _followed(moments: Iterable[object], run: Setup, seen: Callable[[], Reading]
 def _read_networks(run: Setup, networks: Vectors) -> Reading:
     contexts, _ = run.positions(run.test)
     hidden = networks.by_seed(contexts @ networks.embedding)
-    loss = mean_loss(networks, run.test, run.test_blocks)
+    room = workspace(networks, run.test.sampling)
+    loss = torch.cat([pairs(networks, block, room).terms() for block in _test(run)], dim=1)
     return Reading(networks.gram(run.words), hidden @ networks.by_seed(networks.output).mT, loss)
+
+
+def _test(run: Setup) -> Iterator[Block]:
+    return islice(run.test.epoch(0), run.test_blocks)
 
 
 def _pairwise(networks: Vectors) -> Tensor:
@@ -158,7 +168,7 @@ def _stacked(readings: list[Reading]) -> Reading:
 
 
 def _rms(values: Tensor) -> Tensor:
-    return values.to(torch.float64).square().mean(dim=(1, 2)).sqrt()
+    return values.to(torch.float64).square().flatten(1).mean(dim=1).sqrt()
 
 
 def _share(away: Tensor, direction: Tensor) -> Tensor:

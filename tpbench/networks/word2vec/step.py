@@ -81,10 +81,14 @@ class Pairs:
     target_weight: Tensor
     negative_weight: Tensor
 
+    def terms(self) -> Tensor:
+        """Return what each logit adds to the block's loss, (seed, logits), without weight decay."""
+        right = (softplus(-self.target) * self.target_weight).flatten(1)
+        return torch.cat([right, (softplus(self.negative) * self.negative_weight).flatten(1)], dim=1)
+
     def loss(self) -> Tensor:
         """Return the block's loss, (seed,), without weight decay."""
-        right = (softplus(-self.target) * self.target_weight).flatten(1).sum(1)
-        return right + (softplus(self.negative) * self.negative_weight).flatten(1).sum(1)
+        return self.terms().sum(1)
 
     def summed(self, total: Total | None) -> Pairs:
         """Return the logits of the whole network, where these are those of a part of its width."""
