@@ -77,7 +77,11 @@ def test_is_not_refuted_by_small_networks(claim: Claim) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("claim", "fault"), FAULTS, ids=[f"{claim.name}+{fault}" for claim, fault in FAULTS])
 def test_planted_fault_is_refuted(claim: Claim, fault: str) -> None:
-    assert judged(claim, fault=fault).verdict is Verdict.REFUTED
+    """The claim is refuted, and supported under no parametrization that the fault does not spare."""
+    result = judged(claim, fault=fault)
+    assert result.verdict is Verdict.REFUTED
+    hit = {row.estimate.prediction.parametrization for row in result.judged}
+    assert [name for name in hit if ClaimResult(name, result.of(name)).verdict is Verdict.SUPPORTED] == []
 
 
 @pytest.mark.parametrize(

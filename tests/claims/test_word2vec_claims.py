@@ -12,7 +12,7 @@ import torch
 from tpbench.bench.claim import ABSENT, Point, Row
 from tpbench.bench.sweep import Selection
 from tpbench.claims import CLAIMS, word2vec_config
-from tpbench.claims.experiments import run
+from tpbench.claims.experiments import run, word2vec_epochs
 from tpbench.claims.experiments.shared import needs_of
 from tpbench.claims.experiments.word2vec_setup import setup
 from tpbench.claims.word2vec_config import labels
@@ -27,7 +27,7 @@ def point_of(
     name: str, table: str = "mup", width: int = 16, seeds: tuple[int, ...] = (0, 1), **changes: object
 ) -> Point:
     claim = CLAIMS[name]
-    config = {**claim.sweeps["smoke"].config, "tokens": 8000, **changes, "parametrization": TABLES[table]}
+    config = {**claim.sweeps["smoke"].config, "tokens": 20_000, **changes, "parametrization": TABLES[table]}
     return Point(claim.experiment, table, width, seeds, config, "test")
 
 
@@ -63,7 +63,7 @@ def test_the_parts_of_the_logits_movement_are_those_of_the_networks(table: str) 
 
 
 def test_gaps_are_measured_from_limit_to_limit() -> None:
-    rows = list(run(point_of("word2vec-geometry", "ntp", tokens=40_000)))
+    rows = list(run(point_of("word2vec-geometry", "ntp")))
     for epoch in (1, 2, 3):
         [limit], [kernel] = (found(rows, f"{which}limit-accuracy", step=epoch) for which in ("", "kernel-"))
         expected = [(limit - one) / (limit - kernel) for one in found(rows, "accuracy", step=epoch)]
@@ -118,6 +118,47 @@ def test_labels_are_the_words_that_rows_number() -> None:
     assert told["country"][:3] == ("country0", "country1", "country2")
     assert labels({**c, "groups": []}) == {}
     assert labels({"dataset": "digits"}) == {}
+
+
+def test_no_gap_is_measured_where_the_limit_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.array([0.25])
+    known = (dict.fromkeys((0, 1), word2vec_epochs.Seen(chance, chance)), word2vec_epochs.Seen(chance, chance))
+    answers = dict(zip(needs_of(point_of("word2vec-analogies")), known, strict=True))
+    monkeypatch.setattr(word2vec_epochs, "found_of", answers.get)
+    with pytest.raises(ValueError, match="as random vectors do, so nothing can be measured by it: train on more"):
+        list(run(point_of("word2vec-analogies")))
+
+
+def test_chance_is_what_random_vectors_score() -> None:
+    """Before training, networks of all widths answer one question in as many as there are words to choose from."""
+    rows = list(run(point_of("word2vec-analogies", width=256, seeds=tuple(range(8)), record=[0, 1], epochs=1)))
+    [chance] = found(rows, "kernel-limit-accuracy", step=0)
+    assert found(rows, "limit-accuracy", step=0) == [chance]
+    scores = np.array(found(rows, "accuracy", step=0))
+    assert abs(scores.mean() - chance) < 4 * scores.std(ddof=1) / len(scores) ** 0.5
+
+
+def table_of(first: str, out: tuple[str, str, str]) -> dict[str, object]:
+    """Return a table with a = b = 0 and this c for the embedding."""
+    roles = {"input": ("0", "0", first), "output": out}
+    return {"name": "mine", "source": "here", **{role: dict(zip("abc", e, strict=True)) for role, e in roles.items()}}
+
+
+@pytest.mark.parametrize(
+    "name", ["word2vec-limit", "word2vec-analogies", "word2vec-wider-is-better", "word2vec-geometry"]
+)
+def test_a_table_that_nears_its_limit_slowly_is_refused(name: str) -> None:
+    """Stable, and in the kernel regime, but with zero output embeddings move by n^(-1/5)."""
+    config = {**CLAIMS[name].sweeps["smoke"].config, "parametrization": table_of("-4/5", ("0", "9/10", "1"))}
+    with pytest.raises(ValueError, match=r"'mine' nears its kernel limit like n\^-1/5"):
+        CLAIMS[name].predict(config)
+
+
+def test_predictions_know_that_the_output_starts_at_zero() -> None:
+    """Feature learning for a random output, this table moves embeddings by n^(-1/2) only where the output is zero."""
+    claim = CLAIMS["word2vec-analogies"]
+    config = {**claim.sweeps["smoke"].config, "parametrization": table_of("-1", ("0", "1", "3/2"))}
+    assert {prediction.predicted for prediction in claim.predict(config)} == {1.0}
 
 
 def test_a_corpus_that_is_not_there_is_told_before_anything_is_trained(

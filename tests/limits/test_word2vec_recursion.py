@@ -15,11 +15,12 @@ from tpbench.data.corpus import planted
 from tpbench.data.corpus.corpus import Corpus
 from tpbench.limits.word2vec import Moments, Position, Step, feature_learning_step, kernel_step, start, step_of
 from tpbench.networks.word2vec.infinite import identity
-from tpbench.networks.word2vec.kernel_limit import kernel_limit, kernel_step_, kernel_terms
+from tpbench.networks.word2vec.kernel_limit import kernel_limit, kernel_step_
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, initialise
 from tpbench.networks.word2vec.sampling import Block, Path, Sampling
 from tpbench.networks.word2vec.step import step_, workspace
 from tpbench.parametrization import named
+from tpbench.parametrization.word2vec import kernel_terms
 
 Agree = Callable[..., None]
 CPU = torch.device("cpu")

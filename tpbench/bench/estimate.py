@@ -59,6 +59,9 @@ def estimate(prediction: Prediction, rows: pd.DataFrame) -> Estimate:
     if len(usable) < MIN_WIDTHS:
         notes.append(f"{len(usable)} usable widths, {MIN_WIDTHS} are needed")
         return _nothing(prediction, usable, notes, diverged)
+    if prediction.kind is Kind.NARROWEST and usable[0] is not found[0]:
+        notes.append(f"width {found[0].width} is the narrowest, and is not usable")
+        return _nothing(prediction, usable, notes, diverged)
     silent = [s.width for s in usable if _is_silent(prediction.kind, s.values)]
     if silent and (prediction.kind is not Kind.BIAS or len(silent) == len(usable)):
         what = "no spread over seeds" if prediction.kind is Kind.SPREAD else "identically zero"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from tpbench.bench.claim import Config, Sweep
 from tpbench.parametrization import Parametrization, did_you_mean, from_config, violations
+from tpbench.parametrization.word2vec import embedding_movement, kernel_terms, learns_features
 
 DEFAULTS: Mapping[str, Any] = {
     "corpus": "planted",
@@ -28,13 +30,12 @@ DEFAULTS: Mapping[str, Any] = {
     "negatives": 25,
     "subsample": 1e-4,
     "block": 256,  # positions whose gradients are taken together
-    "tile": 32,  # positions that share their negatives
+    "tile": 32,  # positions that share their negatives: quicker than the usual 16, and alike for networks and limits
     "path_seed": 0,
     "epochs": 15,
     "rate": 0.05,
     "decay": 1e-3,
     "record": [0, 1],  # the blocks, or the epochs, after which measurements are taken
-    "judged_from": 1,  # the first epoch at which something is claimed of the accuracy
     "test_blocks": 16,  # blocks of the path whose loss is measured and which is not trained on
     "questions": None,  # analogies that are asked, evenly spaced among all; None asks all
     "groups": [],  # the two groups of words whose separation is measured
@@ -93,20 +94,32 @@ def labels(c: Config) -> dict[str, tuple[str, ...]]:
     """
     if not c.get("groups"):
         return {}
-    from tpbench.claims.word2vec_corpus import load
+    from tpbench.claims.experiments.word2vec_corpus import load
 
     text = load(c)
     return {group: tuple(text.vocabulary[word] for word in text.groups[group]) for group in c["groups"]}
 
 
 def stable_table(c: Config) -> Parametrization:
-    """Return the table of a configuration; ``ValueError`` when the theory says that it is unstable.
-
-    word2vec is a linear network with one hidden layer. With zero output the read-out starts smaller than any table
-    would have it, which breaks no condition that the table keeps.
-    """
+    """Return the table of a configuration; ``ValueError`` when the theory says that it is unstable."""
     table = from_config(c["parametrization"])
     broken = violations(table, 1)
     if broken:
         raise ValueError(f"{table.name!r} is not stable: {'; '.join(broken)}")
     return table
+
+
+def features_of(c: Config) -> tuple[Parametrization, bool]:
+    """Return the table of a configuration and whether its networks learn features at infinite width.
+
+    Raises ``ValueError`` when it has neither limit, or embeddings move by more than n^(-1/2) on their way to the
+    kernel limit, so that its errors have another exponent than those of a random sketch.
+    """
+    table, zero = stable_table(c), c["zero_output"]
+    if learns_features(table, zero_output=zero):
+        return table, True
+    kernel_terms(table, zero_output=zero)
+    moves = embedding_movement(table, zero_output=zero)
+    if moves < Fraction(1, 2):
+        raise ValueError(f"{table.name!r} nears its kernel limit like n^{-moves}, more slowly than n^(-1/2)")
+    return table, False

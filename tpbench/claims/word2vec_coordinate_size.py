@@ -34,7 +34,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     start = float(exponent(table, "output-initial", depth=1))
     found = []
     for step in c["record"]:
-        for quantity in ("embedding", "preactivation"):
+        for quantity in ("embedding", "preactivation") if step else ("preactivation",):
             found.append(Prediction(table.name, quantity, Kind.EXPONENT, 0.0, 0.5, tolerance=0.1, layer=1, step=step))
         power, side = (start, Side.EQUAL) if step == 0 else (0.0, Side.AT_MOST)
         found.append(

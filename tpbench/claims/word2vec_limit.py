@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
-from tpbench.claims.word2vec_config import SMALL_PLAN, stable_table, sweep
+from tpbench.claims.word2vec_config import SMALL_PLAN, features_of, sweep
 from tpbench.parametrization import Role, from_config
 
 TABLES = ("mup", "ntp")
@@ -27,6 +27,7 @@ SETTINGS = {
     "record": [5, 20],
     "test_blocks": 4,
 }
+# At rate 0.05 the sums over a block overshoot in skip-gram, whose positions make as many pairs as they have neighbours.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "": {},
     "random output": {"zero_output": False},
@@ -35,7 +36,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
-    name = stable_table(c).name
+    name = features_of(c)[0].name
     found = []
     for step in c["record"]:
         for quantity in ("gram-error", "output-error", "loss-error"):

@@ -9,11 +9,10 @@ import torch
 
 from tpbench.data.corpus import Corpus
 from tpbench.networks.infinite import SEEDS_APART
-from tpbench.networks.word2vec.infinite import check_feature_learning
-from tpbench.networks.word2vec.kernel_limit import kernel_terms
 from tpbench.networks.word2vec.sampling import Sampling
 from tpbench.networks.word2vec.train import Training
 from tpbench.parametrization import Parametrization
+from tpbench.parametrization.word2vec import check_feature_learning, kernel_terms
 
 INFINITY = "inf"
 FINITE, FEATURES, KERNEL, COMPRESSED = "finite", "identity", "kernel limit", "compressed"

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tpbench.bench.claim import ABSENT, Config, Point, Row, canonical_json
+from tpbench.bench.claim import ABSENT, Point, Row
 from tpbench.claims.experiments.shared import Need
 from tpbench.claims.experiments.shared import found as found_of
-from tpbench.claims.experiments.word2vec_setup import Setup, build, setup
+from tpbench.claims.experiments.word2vec_setup import Setup, alone, build, setup
 from tpbench.networks.word2vec.evaluate import Grams, correct, principal_components, random_plane, separation
 from tpbench.networks.word2vec.model import Vectors
 from tpbench.networks.word2vec.train import mean_loss, train
@@ -46,24 +46,31 @@ class Seen:
 
 def run(point: Point) -> Iterator[Row]:
     """Yield one number a seed, recorded epoch and quantity, and the limits' own."""
-    c, own = point.config, setup(point)
+    own = setup(point)
     found = _followed(own, own.initialise(point.seeds))
     limit, kernel = (found_of(need) for need in needs(point))
-    if c["limit"] == "rival":
-        limit, kernel = dict.fromkeys(limit, kernel), limit[max(limit)]
     for epoch, seen in found.items():
-        right = limit[epoch]
+        right = limit[epoch] if epoch > 0 else kernel  # no network knows anything before it is trained
         yield from _rows("accuracy", seen.accuracy, epoch, point.seeds)
         yield Row("limit-accuracy", float(right.accuracy[0]), step=epoch)
         yield Row("kernel-limit-accuracy", float(kernel.accuracy[0]), step=epoch)
         if epoch > 0:  # the loss of all networks at the start is (1 + negatives) log 2, or near it
             yield from _rows("loss", seen.loss, epoch, point.seeds)
             yield Row("limit-loss", float(right.loss[0]), step=epoch)
-        if right.accuracy[0] != kernel.accuracy[0]:
+            _check_resolvable(float(right.accuracy[0]), float(kernel.accuracy[0]), epoch)
             gap = (right.accuracy - seen.accuracy) / (right.accuracy - kernel.accuracy)
             yield from _rows("accuracy-gap", gap, epoch, point.seeds)
         if seen.plane is not None:
             yield from _geometry(seen, right, kernel, epoch, point.seeds)
+
+
+def _check_resolvable(limit: float, chance: float, epoch: int) -> None:
+    """Raise ``ValueError`` where the infinite network answers no more than random vectors do: there is no gap."""
+    if limit == chance:
+        raise ValueError(
+            f"after epoch {epoch} the infinite network answers {limit:.2%} of the questions, as random vectors do, so "
+            "nothing can be measured by it: train on more tokens, or at a higher rate"
+        )
 
 
 def _geometry(seen: Seen, right: Seen, kernel: Seen, epoch: int, seeds: tuple[int, ...]) -> Iterator[Row]:
@@ -95,12 +102,10 @@ def _rows(quantity: str, values: Array, epoch: int, seeds: tuple[int, ...]) -> I
 def needs(point: Point) -> tuple[Need, Need]:
     """Return the computations of what muP's limit and the kernel limit know: the same for every width and seed."""
     limits = ((FEATURE_LIMIT, FEATURES), (KERNEL_LIMIT, KERNEL))
-    feature, kernel = (Need(function, (_of(point.config, table),)) for function, table in limits)
+    feature, kernel = (
+        Need(function, (alone(point.config, PARAMETRIZATIONS[table].as_config()),)) for function, table in limits
+    )
     return feature, kernel
-
-
-def _of(c: Config, table: str) -> str:
-    return canonical_json({**c, "parametrization": PARAMETRIZATIONS[table].as_config(), "limit": ""})
 
 
 def feature_limit(text: str) -> Mapping[int, Seen]:
@@ -112,11 +117,13 @@ def feature_limit(text: str) -> Mapping[int, Seen]:
 def kernel_limit(text: str) -> Seen:
     """Return what embeddings know that never move: the same after every epoch.
 
-    Their principal components are those of very wide Gaussian vectors, and the separation is a mean over such planes.
+    Their cosines are noise of size n^(-1/2), so that every word but the three asked with is equally likely to be the
+    nearest. Their principal components are those of very wide Gaussian vectors, and the separation is a mean over such
+    planes.
     """
     c = json.loads(text)
     run = build(c, 1)
-    accuracy, nothing = _accuracy(run, run.kernel_limit()), np.zeros(1)
+    accuracy, nothing = np.array([1 / (len(run.corpus.vocabulary) - 3)]), np.zeros(1)
     sizes = run.group_sizes
     if sizes is None:
         return Seen(accuracy, nothing)

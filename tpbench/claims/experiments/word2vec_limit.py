@@ -17,22 +17,23 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from tpbench.bench.claim import Config, Point, Row, canonical_json
+from tpbench.bench.claim import Config, Point, Row
 from tpbench.claims.experiments.shared import Need
 from tpbench.claims.experiments.shared import found as found_of
-from tpbench.claims.experiments.word2vec_setup import Setup, build, rows_per_seed, setup
+from tpbench.claims.experiments.word2vec_setup import Setup, alone, build, rows_per_seed, setup
 from tpbench.networks.word2vec.kernel_limit import kernel_pairs
 from tpbench.networks.word2vec.kernel_train import kernel_train
 from tpbench.networks.word2vec.model import Vectors
 from tpbench.networks.word2vec.sampling import Block
 from tpbench.networks.word2vec.step import pairs, workspace
 from tpbench.networks.word2vec.train import train
-from tpbench.parametrization import PARAMETRIZATIONS, Regime, from_config, regime
+from tpbench.parametrization import PARAMETRIZATIONS, from_config
+from tpbench.parametrization.word2vec import learns_features
 
 FEATURE_LIMIT = "tpbench.claims.experiments.word2vec_limit:feature_limit"
 KERNEL_LIMIT = "tpbench.claims.experiments.word2vec_limit:kernel_limit"
-RIVALS: Mapping[Regime, str] = {Regime.FEATURE_LEARNING: "ntp", Regime.KERNEL: "mup"}
-"""Regime of the networks -> the table whose limit is the rival's."""
+RIVALS: Mapping[bool, str] = {True: "ntp", False: "mup"}
+"""Whether the networks learn features at infinite width -> the table whose limit is the rival's."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ def needs(point: Point) -> tuple[Need, ...]:
 def _tables(c: Config) -> tuple[Config, Config]:
     """Return the abc tables of the networks' limit and of the rival's."""
     own = from_config(c["limit_parametrization"] or c["parametrization"])
-    return own.as_config(), PARAMETRIZATIONS[RIVALS[regime(own, 1)]].as_config()
+    return own.as_config(), PARAMETRIZATIONS[RIVALS[_learns(c, own.as_config())]].as_config()
+
+
+def _learns(c: Config, table: Config) -> bool:
+    return learns_features(from_config(table), zero_output=c["zero_output"])
 
 
 def _limit_need(c: Config, table: Config) -> Need | None:
@@ -89,15 +94,10 @@ def _limit_need(c: Config, table: Config) -> Need | None:
 
     In the kernel regime logits that start at random stay so at infinite width.
     """
-    kernel = regime(from_config(table), 1) is Regime.KERNEL
+    kernel = not _learns(c, table)
     if kernel and not c["zero_output"]:
         return None
-    return Need(KERNEL_LIMIT if kernel else FEATURE_LIMIT, (_alone(c, table),))
-
-
-def _alone(c: Config, table: Config) -> str:
-    """Return the configuration, as text, on which nothing but a table's limit depends."""
-    return canonical_json({**c, "parametrization": dict(table), "limit_parametrization": None, "limit": "own"})
+    return Need(KERNEL_LIMIT if kernel else FEATURE_LIMIT, (alone(c, table),))
 
 
 def _limit(c: Config, table: Config, first: Tensor) -> Readings:
@@ -106,8 +106,8 @@ def _limit(c: Config, table: Config, first: Tensor) -> Readings:
     if need is not None:
         readings: Readings = found_of(need)
         return readings
-    alone = build(json.loads(_alone(c, table)), 1)
-    each = [_followed_kernel(alone, logits) for logits in first]
+    run = build(json.loads(alone(c, table)), 1)
+    each = [_followed_kernel(run, logits) for logits in first]
     return {step: _stacked([readings[step] for readings in each]) for step in each[0]}
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tpbench.bench.claim import Config, Point
+from tpbench.bench.claim import Config, Point, canonical_json
 from tpbench.claims.experiments.setup import DTYPES
-from tpbench.claims.word2vec_corpus import load
+from tpbench.claims.experiments.word2vec_corpus import load
 from tpbench.data.corpus.corpus import Analogies, Corpus
 from tpbench.networks.word2vec.infinite import identity
 from tpbench.networks.word2vec.kernel_limit import KernelLimit, kernel_limit
@@ -112,6 +112,11 @@ def build(c: Config, width: int) -> Setup:
         groups=_groups(text, c["groups"]),
         analogies=_some(text.analogies, c["questions"]),
     )
+
+
+def alone(c: Config, table: Config) -> str:
+    """Return, as text, the configuration of a table's limit: all that it depends on, and nothing of the networks."""
+    return canonical_json({**c, "parametrization": dict(table), "limit_parametrization": None, "limit": "own"})
 
 
 def _some(analogies: Analogies, questions: int | None) -> Analogies:

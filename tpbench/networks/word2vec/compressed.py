@@ -41,12 +41,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tpbench.networks.word2vec.infinite import check_feature_learning
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, rates_of
 from tpbench.networks.word2vec.sampling import Block, Path
 from tpbench.networks.word2vec.step import step_, workspace
 from tpbench.networks.word2vec.train import Moment, Training
 from tpbench.parametrization import Parametrization
+from tpbench.parametrization.word2vec import check_feature_learning
 from tpbench.weights.gaussian import standard_normal
 
 POWERS = 2

@@ -16,27 +16,12 @@ import torch
 
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, rates_of
 from tpbench.parametrization import Parametrization
+from tpbench.parametrization.word2vec import check_feature_learning
 
 
 def limit_width(words: int, *, zero_output: bool) -> int:
     """Return the width of the network that the limit is: one coordinate for every initial vector that is not 0."""
     return words if zero_output else 2 * words
-
-
-def check_feature_learning(table: Parametrization, *, zero_output: bool) -> None:
-    """Raise ``ValueError`` when a table is not muP in some gauge, whose limit is the network started at the identity.
-
-    E starts at coordinates of size 1 and moves by as much (a_1 + b_1 = 0, 2a_1 + c_1 = -1), C is of size 1/n and so
-    are its updates (a_2 + b_2 = 1 unless C starts at 0, 2a_2 + c_2 = 1).
-    """
-    e, c = table.input, table.output
-    right = e.a + e.b == 0 and 2 * e.a + e.c == -1 and 2 * c.a + c.c == 1 and (zero_output or c.a + c.b == 1)
-    if not right:
-        raise ValueError(
-            f"parametrization {table.name!r} is not muP in some gauge (2a_1 + c_1 = -1, 2a_2 + c_2 = 1, a_1 + b_1 = 0"
-            f"{'' if zero_output else ', a_2 + b_2 = 1'}), so the network started at the identity is not its limit; a "
-            "table in the kernel regime has the limit of networks.word2vec.kernel_limit"
-        )
 
 
 def identity(

@@ -22,6 +22,7 @@ from tpbench.networks.word2vec.model import Word2Vec
 from tpbench.networks.word2vec.sampling import Block
 from tpbench.networks.word2vec.step import Pairs
 from tpbench.parametrization import Parametrization
+from tpbench.parametrization.word2vec import kernel_terms
 
 
 @dataclass(frozen=True)
@@ -51,29 +52,6 @@ class KernelLimit:
     def word_logits(self) -> Tensor:
         """Return B: the logit of every word given every single word, (given, predicted)."""
         return self.logits * self.embedding_size[:, None] * self.output_size
-
-
-def kernel_terms(table: Parametrization, *, zero_output: bool) -> tuple[float, float]:
-    """Return (κ_C, κ_E) of a table in the kernel regime at infinite width.
-
-    κ_C = lim n · rate_C and κ_E = lim n std(C)² rate_E. Raises ``ValueError`` when a limit is infinite, or when E
-    moves at infinite width (r_1 <= 0), so that there is no kernel.
-    """
-    e, c = table.input, table.output
-    start = c.a + c.b
-    signal = 2 * c.a + c.c if zero_output else min(start, 2 * c.a + c.c)
-    moves = signal + e.c + 2 * e.a
-    powers = {"C": 1 - 2 * c.a - c.c, "E": 1 - 2 * start - 2 * e.a - e.c}
-    if zero_output:
-        del powers["E"]
-    if e.a + e.b != 0 or moves <= 0 or max(powers.values()) > 0:
-        raise ValueError(
-            f"parametrization {table.name!r} is not in the kernel regime: embeddings start at n^{-(e.a + e.b)} and "
-            f"move by n^{-moves}, the kernel's terms are of size "
-            f"{', '.join(f'n^{power} ({layer})' for layer, power in powers.items())}; there is no kernel limit"
-        )
-    # At the base width both terms are 1 (networks.word2vec.model): n0 rate_C = n0 std(C)² rate_E = 1.
-    return (1.0 if powers["C"] == 0 else 0.0), (1.0 if powers.get("E") == 0 else 0.0)
 
 
 def kernel_limit(

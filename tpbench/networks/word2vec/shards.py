@@ -23,13 +23,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tpbench.data.corpus.corpus import Corpus
-from tpbench.networks.word2vec.infinite import check_feature_learning, limit_width
+from tpbench.networks.word2vec.infinite import limit_width
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, rates_of
 from tpbench.networks.word2vec.sampling import Path, Sampling
 from tpbench.networks.word2vec.shard_processes import Talk, run_together
 from tpbench.networks.word2vec.step import Total
 from tpbench.networks.word2vec.train import Moment, Training, mean_loss, train
 from tpbench.parametrization import Parametrization, Role, scale
+from tpbench.parametrization.word2vec import check_feature_learning
 from tpbench.weights.gaussian import generator
 
 T = TypeVar("T")
