@@ -177,8 +177,8 @@ def quality(
 
 
 def tiled(sampling: Sampling) -> dict[str, Sampling]:
-    """Return the sampling with negatives of a position's own, as in gensim, and shared by tiles of 32."""
-    return {name: replace(sampling, tile=tile) for name, tile in (("ours, own negatives", 1), ("ours, shared", 32))}
+    """Return the sampling with negatives of a position's own, as in gensim, and shared by 16 positions, the default."""
+    return {name: replace(sampling, tile=tile) for name, tile in (("ours, own negatives", 1), ("ours, shared", 16))}
 
 
 def quality_part(asked: argparse.Namespace) -> Iterator[tuple[str, Any]]:

@@ -74,7 +74,7 @@ def _request(o: dict[str, Any]) -> Request:
 
     from tpbench.claims.experiments.threads import resolve_device
     from tpbench.networks.train import Sgd
-    from tpbench.parametrization import did_you_mean, named, read_table
+    from tpbench.parametrization import did_you_mean, table_of
     from tpbench.simulation import ARCHITECTURES, Request, read_data
 
     if o["architecture"] not in ARCHITECTURES:
@@ -88,7 +88,6 @@ def _request(o: dict[str, Any]) -> Request:
         raise ValueError("--weights says how a network of finite width is held: give a --width, or leave it out")
     if o["width"] != INFINITY and o["points"] != POINTS:
         raise ValueError("--points are those of the infinite network: leave them out, or the --width")
-    word = o["parametrization"]
     x, y, x_test = read_data(o["data"])
     network = ARCHITECTURES[o["architecture"]](
         inputs=x.shape[1],
@@ -101,7 +100,7 @@ def _request(o: dict[str, Any]) -> Request:
     )
     return Request(
         network=network,
-        parametrization=read_table(Path(word)) if word.endswith(".toml") or "/" in word else named(word),
+        parametrization=table_of(o["parametrization"]),
         sgd=Sgd(o["lr"], o["momentum"], o["weight_decay"], o["batch_size"], o["loss"]),
         steps=o["steps"],
         x=x,

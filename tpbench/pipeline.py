@@ -16,7 +16,7 @@ from tpbench.claims.config import fit_depth
 from tpbench.claims.word2vec_config import labels
 from tpbench.data import DATASETS, load
 from tpbench.data.corpus import missing
-from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, named, read_table
+from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def select(
         raise ValueError(f"unknown data set {dataset!r}{did_you_mean(dataset, DATASETS)}")
     if dataset is not None:
         _check_data(dataset)
-    tables = [_table(word) for word in parametrizations]
+    tables = [table_of(word).as_config() for word in parametrizations]
     names = [table["name"] for table in tables]
     if len(set(names)) < len(names):
         raise ValueError(f"two parametrizations have one name ({', '.join(names)}): give each a name of its own")
@@ -73,16 +73,6 @@ def _check_data(name: str) -> None:
         load(name)
     except OSError as error:
         raise ValueError(str(error)) from error
-
-
-def _table(word: str) -> dict[str, Any]:
-    if not (word.endswith(".toml") or "/" in word):
-        return named(word).as_config()
-    table = read_table(Path(word))
-    known = PARAMETRIZATIONS.get(table.name)
-    if known is not None and replace(table, source=known.source) != known:
-        raise ValueError(f"{word}: the name {table.name!r} belongs to another table; give this one a name of its own")
-    return table.as_config()
 
 
 def plan(selection: Selection) -> list[Job]:

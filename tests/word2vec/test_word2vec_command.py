@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 from word2vec_asking import CPU, KINDS, as_json, ask, request_of
 
+from tpbench.cli import app
 from tpbench.data.corpus import load
 from tpbench.networks.word2vec import sampling
 from tpbench.networks.word2vec.compressed import Compressed
@@ -256,13 +259,14 @@ def test_without_questions_there_is_no_accuracy() -> None:
         (("--epochs", "0"), "training needs an epoch"),
         (("--rate", "0"), "a rate above 0"),
         (("--window", "0"), "a window of at least 1"),
-        (("--block", "40"), "a whole number of tiles"),
+        (("--block", "40"), "--block is a multiple of 16"),
         (("--block", "0"), "a block of at least 1"),
         (("--save", "vectors.bin"), "--save writes .txt, .vec, .npz files"),
         (("--path", "somewhere"), "takes no path"),
+        (("--width", "²"), "--width is inf or a whole number"),
         (("--rate", "1e9"), "training diverged"),
         (("--device", "tpu"), "unknown device"),
-        (("--processes", "0", "--width", "inf"), "--processes share the feature-learning limit"),
+        (("--processes", "0", "--width", "inf"), "--processes is at least 1, got 0"),
         (("--processes", "2"), "got 2 for the finite training"),
         (("--processes", "2", "--width", "inf", "--save", "v.npz"), "leave --save and --checkpoint out"),
         (("--processes", "999", "--width", "inf"), "is split over 1 to 560 processes"),
@@ -309,3 +313,26 @@ def test_help_imports_no_torch() -> None:
     code += "[r] = [t.CliRunner().invoke(app, ['word2vec', '--help'])]; assert r.exit_code == 0; "
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_skip_gram_learns_real_text_at_its_defaults() -> None:
+    """At CBOW's rate it diverges there: the sum over a block's pairs overshoots."""
+    words = (
+        "tiny",
+        "--tokens",
+        "30000",
+        "--epochs",
+        "1",
+        "--width",
+        "8",
+        "--seeds",
+        "1",
+        "--architecture",
+        "skip-gram",
+    )
+    done = CliRunner().invoke(app, ["word2vec", *words, "--device", "cpu", "--json"])
+    first, last = json.loads(done.stdout)["loss"]["mean"]
+    assert last < 0.5 * first
+    refused = CliRunner().invoke(app, ["word2vec", *words, "--device", "cpu", "--rate", "0.05"])
+    assert refused.exit_code == 2
+    assert "training diverged" in refused.stderr

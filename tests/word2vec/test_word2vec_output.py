@@ -85,7 +85,9 @@ def test_planes_say_whose_they_are() -> None:
     [axes] = draw_plane("title", plane, "mup", 16, 0, 2).axes
     assert "n = 16, seed 0" in axes.get_title(loc="left")
     [axes] = draw_plane("title", plane, "mup", None, 0, 2).axes
-    assert "infinite width" in axes.get_title(loc="left")
+    assert axes.get_title(loc="left") == "mup, infinite width, muP"
+    [kernel] = draw_plane("title", plane, "ntp", None, 0, 2, kernel=True).axes
+    assert kernel.get_title(loc="left") == "ntp, infinite width, kernel limit"
     drawn = np.concatenate(
         [np.column_stack(line.get_data()) for line in axes.lines if line.get_label() in plane.groups]
     )

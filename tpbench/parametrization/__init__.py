@@ -10,7 +10,7 @@ constant nor, for the dichotomy of regimes, linear. ``depth`` is the number L of
 read-out. Every exponent is the power of n of a root mean square.
 """
 
-from tpbench.parametrization.files import PARAMETRIZATIONS, from_config, named, read_table
+from tpbench.parametrization.files import PARAMETRIZATIONS, from_config, named, read_table, table_of
 from tpbench.parametrization.predict import (
     EXPONENTS,
     Regime,
@@ -52,5 +52,6 @@ __all__ = [
     "regime",
     "role_of",
     "scale",
+    "table_of",
     "violations",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,20 @@ def named(name: str) -> Parametrization:
     if name not in PARAMETRIZATIONS:
         raise ValueError(f"unknown parametrization {name!r}{did_you_mean(name, PARAMETRIZATIONS)}")
     return PARAMETRIZATIONS[name]
+
+
+def table_of(word: str) -> Parametrization:
+    """Return the table that a user means: a known one by name, or that of a TOML file.
+
+    Raises ``ValueError`` for an unknown name, a bad file, and a file that takes the name of another table.
+    """
+    if not (word.endswith(".toml") or "/" in word):
+        return named(word)
+    table = read_table(Path(word))
+    known = PARAMETRIZATIONS.get(table.name)
+    if known is not None and replace(table, source=known.source) != known:
+        raise ValueError(f"{word}: the name {table.name!r} belongs to another table; give this one a name of its own")
+    return table
 
 
 def from_config(config: Mapping[str, Any], where: str = "parametrization") -> Parametrization:

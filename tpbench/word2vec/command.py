@@ -29,6 +29,9 @@ NO_VECTORS = {
 """Why some kinds of training have no vectors to save."""
 TILE = 16
 """Positions that share their negatives, or a whole block where that is smaller."""
+RATES = {"cbow": 0.05, "skip-gram": 0.005}
+"""Architecture -> the rate by default: a position of skip-gram makes as many pairs as its context has words, and their
+sum over a block overshoots at the rate of CBOW."""
 
 
 def word2vec_command(
@@ -43,7 +46,10 @@ def word2vec_command(
         int | None, typer.Option(help=f"Networks of finite width, {NETWORKS} by default; the limit is one.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Times that the corpus is read.")] = 15,
-    rate: Annotated[float, typer.Option(help="Learning rate eta; it falls linearly to 1e-4 of itself.")] = 0.05,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Learning rate eta, falling linearly to 1e-4 of itself; 0.05 for cbow, 0.005 for skip-gram."),
+    ] = None,
     decay: Annotated[float, typer.Option(help="Weight decay of a vector, each time it is touched.")] = 1e-3,
     window: Annotated[int, typer.Option(help="Largest distance of a context's words.")] = 8,
     negatives: Annotated[int, typer.Option(help="Negative samples.")] = 25,
@@ -56,7 +62,9 @@ def word2vec_command(
         bool, typer.Option("--random-output", help="Start the read-out at random, not 0.")
     ] = False,
     base_width: Annotated[int, typer.Option(help="The width n0 at which all parametrizations are one network.")] = 64,
-    block: Annotated[int, typer.Option(help="Positions of one step: a multiple of 32, or fewer.")] = 256,
+    block: Annotated[
+        int, typer.Option(help=f"Positions a step, a multiple of {TILE} or fewer; {TILE} share negatives.")
+    ] = 256,
     seed: Annotated[int, typer.Option(help="Another number is another path and another set of seeds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     checkpoint: Annotated[
@@ -114,7 +122,7 @@ def _request(o: dict[str, Any]) -> Request:
     from tpbench.data.corpus import load
     from tpbench.networks.word2vec.sampling import Sampling
     from tpbench.networks.word2vec.train import Training
-    from tpbench.parametrization import named, read_table
+    from tpbench.parametrization import table_of
     from tpbench.word2vec.request import Request, kind_of
 
     width = _width(o["width"])
@@ -126,11 +134,13 @@ def _request(o: dict[str, Any]) -> Request:
         raise ValueError(f"--seeds is at least 1, got {o['seeds']}")
     if o["seed"] < 0 or o["base_width"] < 1:
         raise ValueError(f"--seed is at least 0 and --base-width at least 1, got {o['seed']} and {o['base_width']}")
-    word = o["parametrization"]
-    table = read_table(Path(word)) if word.endswith(".toml") or "/" in word else named(word)
+    table = table_of(o["parametrization"])
     kind_of(width, table, zero_output=not o["random_output"], compressed=o["compressed"] is not None)
-    training = Training(o["epochs"], o["rate"], o["decay"])
+    rate = RATES.get(o["architecture"], RATES["cbow"]) if o["rate"] is None else o["rate"]
+    training = Training(o["epochs"], rate, o["decay"])
     tile = min(TILE, max(1, o["block"]))
+    if o["block"] % tile:
+        raise ValueError(f"--block is a multiple of {TILE}, or fewer than that; got {o['block']}")
     sampling = Sampling(o["window"], o["negatives"], o["subsample"], o["block"], tile, o["seed"])
     return Request(
         corpus=load(o["corpus"], path=o["path"], min_count=o["min_count"], top=o["top"], tokens=o["tokens"]),
@@ -153,7 +163,7 @@ def _request(o: dict[str, Any]) -> Request:
 def _width(text: str) -> int | None:
     if text == INFINITY:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--width is {INFINITY} or a whole number from 1, got {text!r}")
     return int(text)
 
@@ -164,7 +174,9 @@ def _check_outputs(o: dict[str, Any], request: Request) -> None:
     from tpbench.word2vec.output import writer_of
     from tpbench.word2vec.request import FEATURES
 
-    if request.processes < 1 or (request.processes > 1 and request.kind != FEATURES):
+    if request.processes < 1:
+        raise ValueError(f"--processes is at least 1, got {request.processes}")
+    if request.processes > 1 and request.kind != FEATURES:
         raise ValueError(
             f"--processes share the feature-learning limit out, which is --width inf with a table such as mup; got "
             f"{request.processes} for the {request.kind} training: leave them out"
@@ -247,6 +259,7 @@ def _write(o: dict[str, Any], request: Request, learned: Learned) -> dict[str, s
     from tpbench.bench.plot import save
     from tpbench.networks.word2vec.model import Vectors
     from tpbench.word2vec.output import draw_epochs, draw_plane, save_vectors
+    from tpbench.word2vec.request import KERNEL
     from tpbench.word2vec.show import headline, sizes
 
     files = {}
@@ -258,7 +271,9 @@ def _write(o: dict[str, Any], request: Request, learned: Learned) -> dict[str, s
         pictures = {"epochs": draw_epochs(title, learned.epochs, sizes(request))}
         if learned.plane is not None:
             last, first, name = learned.epochs[-1].number, request.seed_numbers()[0], request.parametrization.name
-            pictures["map"] = draw_plane(title, learned.plane, name, request.width, first, last)
+            pictures["map"] = draw_plane(
+                title, learned.plane, name, request.width, first, last, kernel=request.kind == KERNEL
+            )
         for (name, _), file in zip(pictures.items(), save(pictures, o["out"]), strict=True):
             files[f"picture of the {name}"] = str(file)
     return files

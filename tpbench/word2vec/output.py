@@ -80,6 +80,7 @@ def draw_epochs(title: str, epochs: Sequence[Epoch], sizes: Sequence[int]) -> Pi
             canvas.head(panel, name if len(values[0]) < 2 else f"{name}, mean ± standard error")
             if name.startswith("accuracy"):
                 panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+                panel.set_ylim(0, max(0.01, panel.get_ylim()[1]))
     return picture
 
 
@@ -92,9 +93,14 @@ def _curve(axes: Axes, numbers: Sequence[int], values: Sequence[Sequence[float]]
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def draw_plane(title: str, plane: Plane, parametrization: str, width: int | None, seed: int, epoch: int) -> Picture:
-    """Draw the plane of the first seed after some epochs, of networks of a width or, for None, of the limit."""
-    prefix = "limit-" if width is None else ""
+def draw_plane(
+    title: str, plane: Plane, parametrization: str, width: int | None, seed: int, epoch: int, *, kernel: bool = False
+) -> Picture:
+    """Draw the plane of the first seed after some epochs, of networks of a width or, for None, of the limit.
+
+    ``kernel`` says that it is the kernel limit, whose plane is one at random.
+    """
+    prefix = "" if width is not None else "kernel-limit-" if kernel else "limit-"
     at = (parametrization, -1 if width is None else width, seed, epoch)
     rows = [
         (*at, component + 1, word, f"{prefix}map", plane.points[0, word, component])

@@ -52,16 +52,22 @@ def notes(request: Request, learned: Learned) -> list[str]:
         groups = " and ".join(learned.plane.groups)
         found.append(
             f"separation of {groups} in the plane, in standard deviations: {_shown(learned.plane.separations)}"
+            + (", of one plane at random" if request.kind == KERNEL else "")
         )
     else:
         found.append("no separation: this vocabulary has no two groups of three words, or they do not span a plane")
     if request.processes > 1:
+        found.append("nothing is measured before the first epoch where processes share the network")
         found.append("the first epoch's words a second are with the start of the processes")
     if request.rank is not None:
         found.append("compressed: tpbench.networks.word2vec.compressed_error measures what that leaves out")
     if learned.resumed is not None:
         at = learned.resumed
-        found.append(f"went on from block {at.block} of {at.blocks} of epoch {at.epoch + 1}, from {request.checkpoint}")
+        found.append(
+            f"was finished already, in {request.checkpoint}"
+            if at.ends_epoch and at.epoch + 1 == request.training.epochs
+            else f"went on from block {at.block} of {at.blocks} of epoch {at.epoch + 1}, from {request.checkpoint}"
+        )
     return found
 
 

@@ -32,10 +32,14 @@ from tpbench.word2vec.request import COMPRESSED, FEATURES, FINITE, INFINITY, Req
 DTYPE = torch.float32
 LOSS_POSITIONS = 2**14
 """The loss is taken over the first so many positions of a path that training does not see."""
+DIVERGED = 3.0
+"""How many times the loss of a network that knows nothing, (1 + negatives) log 2, nobody trains to on purpose."""
 LOSS_SEED = 2**32
 """What that path's seed is apart from the one of training."""
 SAVE_SECONDS, SAVING_SHARE = 600.0, 0.05
 """A checkpoint is written at every epoch's end and this often, unless writing would take a larger share of the time."""
+HIDDEN = ("seed", "tile", "floor")
+"""Settings that are told under another name, or that no option changes."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +203,12 @@ def measure(
     """
     unseen = replace(path, sampling=replace(path.sampling, seed=path.sampling.seed + LOSS_SEED))
     found = loss(unseen, -(-LOSS_POSITIONS // path.sampling.block))
-    if not found.isfinite().all():
-        raise ValueError("training diverged: the loss is not finite; lower --rate")
+    most = DIVERGED * (1 + path.sampling.negatives) * math.log(2)
+    if not (found < most).all():
+        raise ValueError(
+            f"training diverged: the loss of a pair is {float(found.max()):.2g}, and started near "
+            f"{most / DIVERGED:.2g}; lower --rate or --decay"
+        )
     analogies, sections = path.corpus.analogies, len(path.corpus.analogies.names)
     if not len(analogies.questions):
         return tuple(found.tolist()), ()
@@ -234,6 +242,6 @@ def _belonging(request: Request, path: sampling.Path, state: State, kind: str) -
         "--seeds": str(len(request.seed_numbers())),
         "--seed": str(request.first_seed),
         "--base-width": str(request.base_width),
-        **{f"--{name}": str(value) for name, value in asdict(request.training).items()},
-        **{f"--{name}": str(value) for name, value in asdict(request.sampling).items() if name != "seed"},
+        **{f"--{name}": str(value) for name, value in asdict(request.training).items() if name not in HIDDEN},
+        **{f"--{name}": str(value) for name, value in asdict(request.sampling).items() if name not in HIDDEN},
     }

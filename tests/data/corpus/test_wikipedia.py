@@ -57,7 +57,7 @@ def test_a_file_that_is_not_the_original_is_refused(small: tuple[Original, Path,
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     with pytest.raises(NotReadyError, match=f"has {len(content) - 1:,} bytes, but small has {len(content):,}: make it"):
-        material(original, path)
+        find(original, path)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(NotReadyError, match=f"sha1 .*, but small has {original.digest}: .*damaged"):
         material(original, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +33,7 @@ def compute_ahead(
     for point in missing:
         for need in needs_of(point):
             asked.setdefault(need, []).append(point)
-    wanted = {need: askers[0] for need, askers in asked.items() if len(askers) > 1}
+    wanted = _rarest_first({need: askers[0] for need, askers in asked.items() if len(askers) > 1})
     if not wanted:
         return {}
     known: dict[Need, Any] = {}
@@ -53,6 +54,15 @@ def compute_ahead(
     except KeyboardInterrupt:
         raise Interrupted(len(points) - len(missing), len(points)) from None
     return known
+
+
+def _rarest_first(wanted: Mapping[Need, Point]) -> dict[Need, Point]:
+    """Return the computations of experiments that have few of them first.
+
+    Those are the long ones; begun last, the last of them would keep one process busy and leave the others idle.
+    """
+    count = Counter(point.experiment for point in wanted.values())
+    return dict(sorted(wanted.items(), key=lambda each: count[each[1].experiment]))
 
 
 def begin(known: Mapping[Need, Any], threads: int) -> None:

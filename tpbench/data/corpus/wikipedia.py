@@ -60,7 +60,7 @@ ORIGINALS: Mapping[str, Original] = {original.name: original for original in (TE
 def find(original: Original, path: Path | str | None = None) -> Path:
     """Return the user's file: ``path``, or without it the file that the environment variable names.
 
-    Raises ``NotReadyError`` when none is named or there is no such file.
+    Raises ``NotReadyError`` when none is named, there is no such file, or it has another length.
     """
     named = os.environ.get(original.variable)
     if path is None and not named:
@@ -72,16 +72,16 @@ def find(original: Original, path: Path | str | None = None) -> Path:
     found = Path(path if path is not None else str(named))
     if not found.is_file():
         raise NotReadyError(f"there is no file {found} ({reason}) to read {original.name!r} from: {original.recipe}")
+    length = found.stat().st_size
+    if length != original.length:
+        raise NotReadyError(
+            f"{found} has {length:,} bytes, but {original.name} has {original.length:,}: {original.recipe}"
+        )
     return found
 
 
 def check(original: Original, path: Path) -> None:
-    """Raise ``NotReadyError`` unless the file has the length and digest of the original."""
-    length = path.stat().st_size
-    if length != original.length:
-        raise NotReadyError(
-            f"{path} has {length:,} bytes, but {original.name} has {original.length:,}: {original.recipe}"
-        )
+    """Raise ``NotReadyError`` unless the file has the digest of the original."""
     digest = file_digest(path, original.algorithm)
     if digest != original.digest:
         raise NotReadyError(
