@@ -1,6 +1,6 @@
 """Half a million words that are there wherever gensim is installed: texts of its tests, for tests of ours.
 
-206 pages of Wikipedia and the 300 news texts of M. Lee, B. Pincombe and M. Welsh (An Empirical Evaluation of Models
+106 pages of Wikipedia and the 300 news texts of M. Lee, B. Pincombe and M. Welsh (An Empirical Evaluation of Models
 of Text Document Similarity, 2005) from the directory ``test_data`` of gensim.
 """
 
