@@ -40,7 +40,8 @@ CONFIDENCE = 0.95
 class ErrorBound:
     """The Frobenius norm of the error of some rows of the Gram matrix, and of what it is to be compared with.
 
-    ``bound`` holds with 95% confidence, ``estimate`` is the root of an unbiased one of the square (0 where that is
+    ``bound`` holds with 95% confidence as far as the twins' mean is the limit, which it is up to O(1/k) for k random
+    columns, and their squares are normal; ``estimate`` is the root of an unbiased one of the square (0 where that is
     negative: the error is lost in the twins' noise), and ``movement`` is the norm of what training moved.
     """
 
