@@ -199,9 +199,15 @@ def test_every_parametrization_is_run_in_every_variant() -> None:
 
 
 def test_a_variant_keeps_the_data_set_it_is_named_after() -> None:
-    claim = dataclasses.replace(CLAIM, sweeps=dict.fromkeys(PROFILES, dataclasses.replace(SWEEP, variants=VARIANTS)))
+    own = dataclasses.replace(SWEEP, variants=VARIANTS, config={**SWEEP.config, "dataset": "fashion-mnist"})
+    claim = dataclasses.replace(CLAIM, sweeps=dict.fromkeys(PROFILES, own))
     found = configurations(claim, selected(dataset="digits"), TABLES)
     assert (found["mup"]["dataset"], found["mup, data, whitened"]["dataset"]) == ("digits", "gaussian")
+
+
+def test_runs_that_have_no_data_set_get_none() -> None:
+    """A claim about text has a corpus, which a data set of the user's does not replace."""
+    assert "dataset" not in configurations(CLAIM, selected(dataset="digits"), TABLES)["mup"]
 
 
 @given(st.from_regex(r"[\w.+-]{1,40}", fullmatch=True), st.text())

@@ -302,7 +302,7 @@ def refused(make: Callable[..., object], table: Parametrization, zero: bool) -> 
 
 def test_tables_of_the_other_regime_are_refused_with_the_way_on() -> None:
     for name in ("ntp", "sp", "sp-over-n"):
-        assert "networks.word2vec.kernel_limit" in refused(identity, named(name), False)
+        assert "kernel regime has another limit (kernel_terms)" in refused(identity, named(name), False)
     for name in ("mup", "mean-field", "sp"):
         assert "is not in the kernel regime" in refused(kernel_limit, named(name), False)
     assert "a_2 + b_2 = 1" in refused(identity, named("ntp"), False)

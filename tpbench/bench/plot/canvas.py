@@ -179,6 +179,10 @@ def say(axes: Axes, why: str) -> None:
     axes.text(0.5, 0.5, wrapped, ha="center", va="center", transform=axes.transAxes, parse_math=False)
 
 
+LINE = 46
+"""Letters of a finding that stand beside each other at its usual size; a longer one is written smaller."""
+
+
 def head(axes: Axes, title: str, lines: Sequence[tuple[str, Colour]] = ()) -> None:
     """Write a panel's title and, between it and the panel, one line of findings a colour."""
     for i, (text, colour) in enumerate(reversed(lines)):
@@ -188,7 +192,7 @@ def head(axes: Axes, title: str, lines: Sequence[tuple[str, Colour]] = ()) -> No
             xytext=(0, 4 + 10.5 * i),
             xycoords="axes fraction",
             textcoords="offset points",
-            fontsize=8,
+            fontsize=min(8.0, 8.0 * LINE / len(text)) if text else 8.0,
             color=colour,
             annotation_clip=False,
             parse_math=False,
