@@ -27,7 +27,7 @@ def point_of(
     name: str, table: str = "mup", width: int = 16, seeds: tuple[int, ...] = (0, 1), **changes: object
 ) -> Point:
     claim = CLAIMS[name]
-    config = {**claim.sweeps["smoke"].config, "tokens": 20_000, **changes, "parametrization": TABLES[table]}
+    config = {**claim.sweeps["smoke"].config, "tokens": 40_000, **changes, "parametrization": TABLES[table]}
     return Point(claim.experiment, table, width, seeds, config, "test")
 
 
@@ -88,7 +88,7 @@ def test_the_map_has_every_label_in_both_components() -> None:
 
 
 def test_a_diverged_network_gives_no_number_and_no_error() -> None:
-    rows = list(run(point_of("word2vec-geometry", rate=1e6, record=[0, 1], epochs=1)))
+    rows = list(run(point_of("word2vec-geometry", "sp-over-n", width=4, base_width=512, record=[0, 1], epochs=1)))
     assert not np.isfinite(found(rows, "separation", step=1)).any()
 
 
@@ -120,12 +120,13 @@ def test_labels_are_the_words_that_rows_number() -> None:
     assert labels({"dataset": "digits"}) == {}
 
 
-def test_no_gap_is_measured_where_the_limit_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = np.array([0.25])
-    known = (dict.fromkeys((0, 1), word2vec_epochs.Seen(chance, chance)), word2vec_epochs.Seen(chance, chance))
+@pytest.mark.parametrize("limit", [0.0, 0.25])
+def test_no_gap_is_measured_where_the_limit_knows_nothing(limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = word2vec_epochs.Seen(np.array([0.25]), np.zeros(1))
+    known = (dict.fromkeys((1, 2, 3), word2vec_epochs.Seen(np.array([limit]), np.zeros(1))), chance)
     answers = dict(zip(needs_of(point_of("word2vec-analogies")), known, strict=True))
     monkeypatch.setattr(word2vec_epochs, "found_of", answers.get)
-    with pytest.raises(ValueError, match="as random vectors do, so nothing can be measured by it: train on more"):
+    with pytest.raises(ValueError, match="vectors do too, so nothing can be measured by it: train on more tokens"):
         list(run(point_of("word2vec-analogies")))
 
 

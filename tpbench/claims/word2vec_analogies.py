@@ -1,10 +1,10 @@
 """Wide word2vec under muP answers analogies as the infinite network does; in the kernel regime it learns nothing.
 
 The accuracy on word analogies after every epoch approaches that of muP's limit, the width-V network started at the
-identity (arXiv:2011.14522, section 6 and figure 2). In the kernel regime embeddings stand still, so the accuracy is
-that of random vectors, 1 of all words but the three that are asked with. ``accuracy-gap`` is 0 at the accuracy of muP's
-limit and 1 at that chance. All networks and the limit follow one path of windows and negatives: the intervals are over
-initialisations, and say nothing of other paths or texts.
+identity (arXiv:2011.14522, experiments with word2vec). In the kernel regime embeddings stand still, so the accuracy is
+that of random vectors, 1/(V - 3): a question's own three words are no answers. ``accuracy-gap`` is 0 at the accuracy of
+muP's limit and 1 at that chance. All networks and the limit follow one path of windows and negatives: the intervals are
+over initialisations, and say nothing of other paths or texts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ PACKAGED = {
     "epochs": 4,
     "record": [0, 1, 2, 3, 4],
     "groups": ["cities", "states"],
-    "block": 256,
 }
 FIRST_JUDGED = {"packaged": 2}
 """Corpus -> the first epoch whose accuracy is judged: after one epoch of the packaged text the infinite network itself
@@ -85,7 +84,7 @@ CLAIM = Claim(
     name="word2vec-analogies",
     statement="word2vec's accuracy on analogies approaches, epoch by epoch, that of muP's limit under muP, and that of "
     "random vectors in the kernel regime.",
-    source="Yang & Hu 2021, arXiv:2011.14522, section 6",
+    source="Yang & Hu 2021, arXiv:2011.14522, experiments with word2vec",
     rival="Networks of each regime end at the accuracy of the other.",
     experiment="word2vec-epochs",
     sweeps=SWEEPS,

@@ -37,7 +37,6 @@ DEFAULTS: Mapping[str, Any] = {
     "decay": 1e-3,
     "record": [0, 1],  # the blocks, or the epochs, after which measurements are taken
     "test_blocks": 16,  # blocks of the path whose loss is measured and which is not trained on
-    "questions": None,  # analogies that are asked, evenly spaced among all; None asks all
     "groups": [],  # the two groups of words whose separation is measured
     "planes": 64,  # random planes that a kernel limit's separation is the mean of
     "dtype": "float32",

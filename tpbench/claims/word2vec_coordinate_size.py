@@ -53,7 +53,7 @@ def forget_root(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="word2vec-coordinate-size",
     statement="word2vec's embeddings, context means and logits keep their sizes at every width, trained or not.",
-    source="Yang & Hu 2021, arXiv:2011.14522, sections 3 and 6",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="They grow faster by n^(1/2), as when a 1/sqrt(n) is forgotten.",
     experiment="word2vec-sizes",
     sweeps={

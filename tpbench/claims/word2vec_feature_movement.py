@@ -46,7 +46,7 @@ def slow_down(table: Parametrization, c: Config) -> Parametrization:
 CLAIM = Claim(
     name="word2vec-feature-movement",
     statement="word2vec's embeddings move by Θ(1) under muP, by n^(-1/2) or less under NTP and SP with rate eta/n.",
-    source="Yang & Hu 2021, arXiv:2011.14522, sections 3 and 6",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="Kernel-regime embeddings move by Θ(1), or muP's stand still like n^(-1/2).",
     experiment="word2vec-sizes",
     sweeps=COORDINATE_SIZE.sweeps,

@@ -1,7 +1,7 @@
 """The infinite muP network puts two groups of words furthest apart, a narrow one less far, the kernel limit not at all.
 
 Cities and states of the USA (in the planted corpus, countries and languages) in the plane of the first two principal
-components of their normalised embeddings, as in figure 1 of arXiv:2011.14522. The score is the distance of the two
+components of their normalised embeddings, as in the picture of arXiv:2011.14522. The score is the distance of the two
 groups' means in that plane in standard deviations within groups (Mahalanobis). The infinite networks have their
 principal components from their Gram matrices; the kernel limit's is a multiple of the identity, whose plane is that of
 very wide Gaussian vectors: a uniformly random one.
@@ -39,7 +39,7 @@ CLAIM = Claim(
     name="word2vec-geometry",
     statement="In the plane of two principal components two groups of words lie furthest apart in muP's limit, less "
     "far at narrow width, and not in the kernel limit.",
-    source="Yang & Hu 2021, arXiv:2011.14522, figure 1",
+    source="Yang & Hu 2021, arXiv:2011.14522, experiments with word2vec",
     rival="Networks of each regime end at the other's limit; narrow ones do not lie between both.",
     experiment="word2vec-epochs",
     sweeps={

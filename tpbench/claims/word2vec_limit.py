@@ -1,8 +1,8 @@
 """word2vec converges, path by path, to the limit of its regime.
 
 Under muP the limit is the network as wide as its vocabulary, started at the identity, along the same blocks and
-negatives (arXiv:2011.14522, section 6); a finite network is a random sketch of it, so Gram matrix and logits are off by
-n^(-1/2). In the kernel regime the Gram matrix stands still and logits follow a fixed kernel (derived in
+negatives (arXiv:2011.14522, on linear networks); a finite network is a random sketch of it, so Gram matrix and logits
+are off by n^(-1/2). In the kernel regime the Gram matrix stands still and logits follow a fixed kernel (derived in
 ``tpbench.networks.word2vec.kernel_limit``). Each regime's rival is the other's limit.
 """
 
@@ -56,7 +56,7 @@ CLAIM = Claim(
     name="word2vec-limit",
     statement="On one path of batches, word2vec converges like n^(-1/2) to the identity network's training under muP, "
     "and to a fixed kernel's under NTP.",
-    source="Yang & Hu 2021, arXiv:2011.14522, section 6; the kernel limit is derived here",
+    source="Yang & Hu 2021, arXiv:2011.14522, on linear networks; the kernel limit is derived here",
     rival="It converges to the other regime's limit.",
     experiment="word2vec-limit",
     sweeps={

@@ -1,7 +1,7 @@
 """Under muP, wider word2vec is better at every epoch of training.
 
 At fixed hyperparameters a wider muP network has no larger loss and no lower accuracy at any time of training (Yang et
-al. 2022, arXiv:2203.03466, section 8; for word2vec arXiv:2011.14522, figure 2). What is judged is the largest step back
+al. 2022, arXiv:2203.03466; for word2vec arXiv:2011.14522). What is judged is the largest step back
 from one width to the next wider one, of the loss and of the accuracy as a share of the way from the kernel limit's to
 muP's limit's. In the kernel regime accuracy is lost with width, which is the planted fault.
 """
@@ -41,7 +41,7 @@ def slow_embedding(c: Config) -> Config:
 CLAIM = Claim(
     name="word2vec-wider-is-better",
     statement="Under muP a wider word2vec has no larger loss and no lower accuracy at any epoch.",
-    source="Yang et al. 2022, arXiv:2203.03466, section 8; Yang & Hu 2021, arXiv:2011.14522, section 6",
+    source="Yang et al. 2022, arXiv:2203.03466; Yang & Hu 2021, arXiv:2011.14522",
     rival="A wider network loses a quarter of what the infinite one knows, or 0.05 nats a pair.",
     experiment="word2vec-epochs",
     sweeps={profile: only(sweep, ("mup",)) for profile, sweep in SWEEPS.items()},

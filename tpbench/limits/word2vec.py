@@ -12,7 +12,7 @@ K = [[A, B], [Bᵀ, D]] of the rows of Ê and Ĉ, with A = Ê Êᵀ and D = Ĉ �
     K ← T K Tᵀ,        T = [[S_E, -η M], [-η Mᵀ, S_C]]              (feature learning, exact at every width)
 
 and infinite width only sets where it starts: A = I, B = 0, and D = 0 (zero output) or I (random). The recursion is the
-one behind the network started at the identity in arXiv:2011.14522, section 6.
+one behind the network started at the identity in arXiv:2011.14522.
 
 In the kernel regime M Ĉ and Mᵀ Ê are small beside Ê and Ĉ, whose rows stay orthogonal; A and D are diagonal and decay
 alone moves them, and of T K Tᵀ the logits keep what is of first order:

@@ -66,10 +66,10 @@ def run(point: Point) -> Iterator[Row]:
 
 def _check_resolvable(limit: float, chance: float, epoch: int) -> None:
     """Raise ``ValueError`` where the infinite network answers no more than random vectors do: there is no gap."""
-    if limit == chance:
+    if limit <= chance:
         raise ValueError(
-            f"after epoch {epoch} the infinite network answers {limit:.2%} of the questions, as random vectors do, so "
-            "nothing can be measured by it: train on more tokens, or at a higher rate"
+            f"after epoch {epoch} the infinite network answers {limit:.2%} of the questions, which random "
+            "vectors do too, so nothing can be measured by it: train on more tokens, or at another rate"
         )
 
 
@@ -162,5 +162,5 @@ def _separation(points: Array, sizes: tuple[int, int]) -> float:
 
 
 def _accuracy(run: Setup, embeddings: Grams) -> Array:
-    right: Array = correct(embeddings, run.analogies, run.device).double().mean(dim=1).cpu().numpy()
+    right: Array = correct(embeddings, run.corpus.analogies, run.device).double().mean(dim=1).cpu().numpy()
     return right

@@ -13,7 +13,7 @@ from torch import Tensor
 from tpbench.bench.claim import Config, Point, canonical_json
 from tpbench.claims.experiments.setup import DTYPES
 from tpbench.claims.experiments.word2vec_corpus import load
-from tpbench.data.corpus.corpus import Analogies, Corpus
+from tpbench.data.corpus.corpus import Corpus
 from tpbench.networks.word2vec.infinite import identity
 from tpbench.networks.word2vec.kernel_limit import KernelLimit, kernel_limit
 from tpbench.networks.word2vec.model import Vectors, Word2Vec, initialise
@@ -39,7 +39,6 @@ class Setup:
     record: frozenset[int]
     test_blocks: int
     groups: tuple[str, ...]
-    analogies: Analogies
 
     @property
     def group_sizes(self) -> tuple[int, int] | None:
@@ -110,21 +109,12 @@ def build(c: Config, width: int) -> Setup:
         record=frozenset(c["record"]),
         test_blocks=c["test_blocks"],
         groups=_groups(text, c["groups"]),
-        analogies=_some(text.analogies, c["questions"]),
     )
 
 
 def alone(c: Config, table: Config) -> str:
     """Return, as text, the configuration of a table's limit: all that it depends on, and nothing of the networks."""
     return canonical_json({**c, "parametrization": dict(table), "limit_parametrization": None, "limit": "own"})
-
-
-def _some(analogies: Analogies, questions: int | None) -> Analogies:
-    """Return so many questions, evenly spaced among all and so over the sections."""
-    if questions is None or questions >= len(analogies.questions):
-        return analogies
-    chosen = np.linspace(0, len(analogies.questions) - 1, questions).astype(np.int64)
-    return replace(analogies, questions=analogies.questions[chosen], section=analogies.section[chosen])
 
 
 def _groups(text: Corpus, groups: Sequence[str]) -> tuple[str, ...]:

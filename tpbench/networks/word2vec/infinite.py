@@ -3,7 +3,7 @@
 With E_0 of independent coordinates, E_0 E_0^T/n tends to the identity, and so do the products that training forms:
 every row of E and C stays a combination of the rows of E_0 (and of C_0, where that is random, which are orthogonal to
 E_0's and to each other). The coefficients of those combinations are a network of width V (or 2V) whose initial rows
-are orthogonal, trained with the same rates: the network of arXiv:2011.14522, section 6. A finite network is a random
+are orthogonal, trained with the same rates: the network of arXiv:2011.14522. A finite network is a random
 sketch of it, whose Gram matrix on the same path of blocks and negatives is off by n^(-1/2).
 """
 
