@@ -214,7 +214,8 @@ def test_a_slower_rate_everywhere_is_never_unstable_and_slows_the_output(table: 
 def test_violations_are_sentences_that_name_the_condition() -> None:
     broken = reduced((HALF, Fraction(0), Fraction(0)), (Fraction(-2), Fraction(0), Fraction(0)))
     said = violations(broken, 2)
-    for words in ("a_1 + b_1 = 1/2", "hidden a + b = 0", "f_0 blows up", "r = -2", "2a + c = 0", "W_0 Δx blows up"):
+    grown = "r = -5/2"  # r_1 = r_2 = -2, and a hidden matrix of size n^0 makes what comes from layer 1 grow by n^(1/2)
+    for words in ("a_1 + b_1 = 1/2", "hidden a + b = 0", "f_0 blows up", grown, "2a + c = 0", "W_0 Δx blows up"):
         assert any(words in sentence for sentence in said), words
     assert len(said) == 6
     assert len(violations(broken, 1)) == 5, "the hidden role does not matter with one hidden layer"

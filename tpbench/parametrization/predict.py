@@ -1,83 +1,124 @@
-"""What theory predicts from an abc table: exponents, stability, regime, what the kernel contains."""
+"""What theory predicts from an abc table: the exponent of every quantity of every layer, and the limiting kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from fractions import Fraction
 
-from tpbench.parametrization.table import Parametrization, Role, did_you_mean
-
-HALF = Fraction(1, 2)
-
-
-class Regime(StrEnum):
-    """The dynamical dichotomy (arXiv:2011.14522, section 3), and its two ways out."""
-
-    UNSTABLE = "unstable"
-    TRIVIAL = "trivial"
-    KERNEL = "kernel"
-    FEATURE_LEARNING = "feature learning"
+from tpbench.parametrization.rule import HALF, SGD, Rule
+from tpbench.parametrization.table import Parametrization, Role, did_you_mean, role_of
 
 
-def backward_exponent(p: Parametrization, *, first_step: bool = False) -> Fraction:
+def backward_exponent(p: Parametrization, *, first_step: bool = False, rule: Rule = SGD) -> Fraction:
     """Return g: the coordinates of dL/dh^l are of size n^(-g).
 
     The read-out seen by the backward pass is ``W_0 + ΔW``: ``W_0`` has coordinates n^(-(a+b)), and each update adds
-    n^(-(2a+c)) x^L. Before the first update only ``W_0`` is there.
+    those of ``ΔW`` (n^(-(2a+c)) x^L for SGD). Before the first update only ``W_0`` is there; where it is 0 there is
+    no signal, and ``ValueError`` is raised.
     """
-    initial = p.output.a + p.output.b
-    return initial if first_step else min(initial, 2 * p.output.a + p.output.c)
+    initial, update = p.output.a + p.output.b, _step(p, Role.OUTPUT, rule) + 1 - rule.law.contraction[Role.OUTPUT]
+    if not rule.zero_output:
+        return initial if first_step else min(initial, update)
+    if first_step:
+        raise ValueError("a read-out that starts at 0 sends no signal back at the first step: only it moves")
+    return update
 
 
-def movement(p: Parametrization, layer: int, depth: int, *, first_step: bool = False) -> Fraction:
-    """Return r_l of a hidden layer: its own update moves its pre-activation by ΔW^l x ~ n^(-r_l).
+def _step(p: Parametrization, role: Role, rule: Rule) -> Fraction:
+    e = p.of(role)
+    return rule.law.gauge * e.a + e.c
 
-    ``ΔW^l x = -eta n^(-c-2a) (dL/dh^l) <x^{l-1}, x>``; the inner product is of size n for l >= 2 and 1 for l = 1.
+
+def movement(p: Parametrization, layer: int, depth: int, *, first_step: bool = False, rule: Rule = SGD) -> Fraction:
+    """Return r_l of layer 1 … depth + 1: its own update moves its pre-activation by ΔW^l x ~ n^(-r_l).
+
+    For SGD ``ΔW^l x = -eta n^(-c-2a) (dL/dh^l) <x^{l-1}, x>``; the inner product is of size n for l >= 2 and 1 for
+    l = 1, and dL/df is of size 1. See ``rule`` for other optimizers.
     """
-    e = p.layer(layer, depth)
-    inner = Fraction(0 if layer == 1 else 1)
-    return backward_exponent(p, first_step=first_step) + e.c + 2 * e.a - inner
+    return _movement(p, role_of(layer, depth), first_step, rule)
 
 
-def least_movement(p: Parametrization, depth: int, *, first_step: bool = False, upto: int | None = None) -> Fraction:
-    """Return r = min over hidden layers 1 … ``upto`` (all of them by default) of r_l."""
-    last = depth if upto is None else upto
-    return min(movement(p, layer, depth, first_step=first_step) for layer in range(1, last + 1))
+def _movement(p: Parametrization, role: Role, first_step: bool, rule: Rule) -> Fraction:
+    contraction = rule.law.contraction[role] - rule.alignment.update(role)
+    signal = _signal(p, role, first_step, rule) if rule.law.gradient else Fraction(0)
+    return _step(p, role, rule) + signal + _damping(p, role, first_step, rule) - contraction
 
 
-def _preactivation(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
-    return max(Fraction(0), _preactivation_change(p, layer, depth, first_step))
+def _signal(p: Parametrization, role: Role, first_step: bool, rule: Rule) -> Fraction:
+    """Return the exponent of dL/dh of a role's layers: dL/df is of size 1."""
+    if role in (Role.OUTPUT, Role.OUTPUT_BIAS):
+        return Fraction(0)
+    return backward_exponent(p, first_step=first_step, rule=rule)
 
 
-def _preactivation_change(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
-    return -least_movement(p, depth, first_step=first_step, upto=layer)
+def _damping(p: Parametrization, role: Role, first_step: bool, rule: Rule) -> Fraction:
+    """Return by how much epsilon shrinks a sign-like update: (gradient / epsilon), where that is below 1.
+
+    The entries of the gradient of w are n^(-a) (dL/dh) x.
+    """
+    if not rule.epsilon or role not in rule.epsilon:
+        return Fraction(0)
+    return max(Fraction(0), p.of(role).a + _signal(p, role, first_step, rule) - rule.epsilon[role])
 
 
-def _weight_update(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
-    if layer == depth + 1:
-        return 1 - 2 * p.output.a - p.output.c
-    return -movement(p, layer, depth, first_step=first_step)
+def arrival(p: Parametrization, layer: int, depth: int, *, first_step: bool = False, rule: Rule = SGD) -> Fraction:
+    """Return s_l: all that training has done up to hidden layer l moves h^l by n^(-s_l).
+
+    ``s_1 = r_1``, ``s_l = min(r_l, s_{l-1} + (a_l + b_l) - omega_l)``; with an unaligned hidden matrix
+    (omega = 1/2, a + b = 1/2) that is ``min_{m <= l} r_m``.
+    """
+    found = movement(p, 1, depth, first_step=first_step, rule=rule)
+    for number in range(2, layer + 1):
+        carried = found + _initial_product(p, role_of(number, depth), rule)
+        found = min(carried, movement(p, number, depth, first_step=first_step, rule=rule))
+    return found
 
 
-def _initial_weight_on_change(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
-    if layer == depth + 1:
-        return 1 - (p.output.a + p.output.b) - least_movement(p, depth, first_step=first_step)
-    return -least_movement(p, depth, first_step=first_step, upto=layer - 1)
+def _initial_product(p: Parametrization, role: Role, rule: Rule) -> Fraction:
+    e = p.of(role)
+    return e.a + e.b - rule.alignment.initial(role)
 
 
-def _output_initial(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
+def least_movement(p: Parametrization, depth: int, *, first_step: bool = False, rule: Rule = SGD) -> Fraction:
+    """Return r = s_L: training moves the last hidden layer by n^(-r); min over hidden layers of r_l by default."""
+    return arrival(p, depth, depth, first_step=first_step, rule=rule)
+
+
+def _preactivation(p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD) -> Fraction:
+    return max(Fraction(0), _preactivation_change(p, layer, depth, first_step, rule))
+
+
+def _preactivation_change(p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD) -> Fraction:
+    return -arrival(p, layer, depth, first_step=first_step, rule=rule)
+
+
+def _weight_update(p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD) -> Fraction:
+    return -movement(p, layer, depth, first_step=first_step, rule=rule)
+
+
+def _initial_weight_on_change(
+    p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD
+) -> Fraction:
+    if layer == depth + 1 and rule.zero_output:
+        raise ValueError("the read-out starts at 0, so its initial weight says nothing of a change: there is no W_0 Δx")
+    before = arrival(p, layer - 1, depth, first_step=first_step, rule=rule)
+    return -before - _initial_product(p, role_of(layer, depth), rule)
+
+
+def _output_initial(p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD) -> Fraction:
+    if rule.zero_output:
+        raise ValueError("the read-out starts at 0, and so does the output: it has no exponent")
     return HALF - (p.output.a + p.output.b)
 
 
-def _output_change(p: Parametrization, layer: int, depth: int, first_step: bool) -> Fraction:
-    return max(
-        _weight_update(p, depth + 1, depth, first_step),
-        _initial_weight_on_change(p, depth + 1, depth, first_step),
-    )
+def _output_change(p: Parametrization, layer: int, depth: int, first_step: bool, rule: Rule = SGD) -> Fraction:
+    own = _weight_update(p, depth + 1, depth, first_step, rule)
+    if rule.zero_output:
+        return own
+    return max(own, _initial_weight_on_change(p, depth + 1, depth, first_step, rule))
 
 
-EXPONENTS: Mapping[str, Callable[[Parametrization, int, int, bool], Fraction]] = {
+EXPONENTS: Mapping[str, Callable[..., Fraction]] = {
     "preactivation": _preactivation,
     "activation": _preactivation,
     "preactivation-change": _preactivation_change,
@@ -87,7 +128,7 @@ EXPONENTS: Mapping[str, Callable[[Parametrization, int, int, bool], Fraction]] =
     "output-initial": _output_initial,
     "output-change": _output_change,
 }
-"""Quantity -> its exponent, from (parametrization, layer, depth, first_step)."""
+"""Quantity -> its exponent, from (parametrization, layer, depth, first_step, rule)."""
 
 
 def layers_with(quantity: str, depth: int) -> range:
@@ -103,14 +144,20 @@ def layers_with(quantity: str, depth: int) -> range:
 
 
 def exponent(
-    p: Parametrization, quantity: str, *, depth: int, layer: int | None = None, first_step: bool = False
+    p: Parametrization,
+    quantity: str,
+    *,
+    depth: int,
+    layer: int | None = None,
+    first_step: bool = False,
+    rule: Rule = SGD,
 ) -> Fraction:
     """Return the predicted exponent of n of one quantity (a key of ``EXPONENTS``), given the init conditions.
 
     ``layer`` counts from 1; the read-out is depth + 1 and the default. ``first_step`` asks for the state right
     after the first update, where the backward signal has seen only the initial read-out.
-    Raises ``ValueError`` for an unknown quantity, for a layer that does not have it, or where the initialisation
-    itself is not O(1).
+    Raises ``ValueError`` for an unknown quantity, for a layer that does not have it, for one that is exactly 0 (a
+    read-out that starts at 0), or where the initialisation itself is not O(1).
     """
     if quantity not in EXPONENTS:
         raise ValueError(f"unknown quantity {quantity!r}{did_you_mean(quantity, EXPONENTS)}")
@@ -120,42 +167,68 @@ def exponent(
             f"in a network of depth {depth} the layers with a {quantity!r} are {', '.join(map(str, having))}, "
             f"got layer {chosen}"
         )
-    broken = [condition for condition in violations(p, depth) if condition.startswith("init")]
+    check_initial_sizes(p, depth)
+    return EXPONENTS[quantity](p, chosen, depth, first_step, rule)
+
+
+def initial_sizes(p: Parametrization, depth: int) -> dict[int, Fraction]:
+    """Return, for the input layer and the first hidden one, the exponent of h^l at the start; 0 where it is right.
+
+    Later hidden layers have the exponents of the first, and so repeat what it does.
+    """
+    found = {1: -(p.input.a + p.input.b)}
+    if depth > 1:
+        h = p.of(Role.HIDDEN)
+        found[2] = HALF - h.a - h.b
+    return found
+
+
+def initial_text(layer: int, power: Fraction) -> str:
+    """Return what it means that h^layer starts at n^power, as the condition on a and b that it breaks."""
+    name, right, which = ("a_1 + b_1", Fraction(0), "1") if layer == 1 else ("hidden a + b", HALF, "l")
+    return f"init: {name} = {right - power}, must be {right}, or h^{which} starts at n^{power}"
+
+
+def check_initial_sizes(p: Parametrization, depth: int) -> None:
+    """Raise ``ValueError`` where the initialisation is not of size 1: no exponent is predicted then."""
+    broken = [initial_text(layer, power) for layer, power in initial_sizes(p, depth).items() if power]
     if broken:
         raise ValueError(
             f"parametrization {p.name!r} starts outside the setting of the theory ({'; '.join(broken)}), so no "
             "exponent is predicted for it: correct the a and b of that layer"
         )
-    return EXPONENTS[quantity](p, chosen, depth, first_step)
 
 
-def violations(p: Parametrization, depth: int) -> tuple[str, ...]:
-    """Return the stability conditions that the table breaks, as sentences; empty when it is stable."""
-    e, out = p.input, p.output
-    r = least_movement(p, depth)
-    conditions = [(e.a + e.b == 0, f"init: a_1 + b_1 = {e.a + e.b}, must be 0, or h^1 starts at n^{-(e.a + e.b)}")]
-    if depth > 1:
-        h = p.of(Role.HIDDEN)
-        start = HALF - h.a - h.b
-        conditions.append((start == 0, f"init: hidden a + b = {h.a + h.b}, must be 1/2, or h^l starts at n^{start}"))
-    conditions += [
-        (out.a + out.b >= HALF, f"output a + b = {out.a + out.b} < 1/2: f_0 blows up"),
-        (r >= 0, f"r = {r} < 0: pre-activations blow up in training"),
-        (2 * out.a + out.c >= 1, f"output 2a + c = {2 * out.a + out.c} < 1: the read-out's update blows up"),
-        (out.a + out.b + r >= 1, f"output a + b + r = {out.a + out.b + r} < 1: W_0 Δx blows up"),
-    ]
-    return tuple(text for holds, text in conditions if not holds)
+def role_exponents(
+    p: Parametrization, rule: Rule = SGD, *, first_step: bool = False
+) -> Mapping[tuple[Role, str], Fraction]:
+    """Return the predicted exponents a role, for networks of any shape: (role, quantity) -> power of n.
+
+    Quantities are keys of ``EXPONENTS``. Where the read-out starts at 0, what is then exactly 0 has no entry: at the
+    first step that is everything but the read-out's own update. A bias of the output has its own update only, and
+    vectors of neurons (biases, gains) are input weights on a constant. Raises ``ValueError`` as ``exponent`` does.
+    """
+    depth = 1 if p.hidden is None else 2
+    check_initial_sizes(p, depth)
+    found = {(Role.OUTPUT_BIAS, "weight-update"): -_movement(p, Role.OUTPUT_BIAS, first_step, rule)}
+    for quantity in EXPONENTS:
+        for layer in layers_with(quantity, depth):
+            role = role_of(layer, depth)
+            if not _is_zero(role, quantity, rule, first_step):
+                found[role, quantity] = EXPONENTS[quantity](p, layer, depth, first_step, rule)
+    return found
 
 
-def regime(p: Parametrization, depth: int) -> Regime:
-    """Return the regime of a table (arXiv:2011.14522, section 3, in our notation)."""
-    if violations(p, depth):
-        return Regime.UNSTABLE
-    r = least_movement(p, depth)
-    moves = 2 * p.output.a + p.output.c == 1 or p.output.a + p.output.b + r == 1
-    if not moves:
-        return Regime.TRIVIAL
-    return Regime.FEATURE_LEARNING if r == 0 else Regime.KERNEL
+AT_THE_START = ("preactivation", "activation", "output-initial")
+
+
+def _is_zero(role: Role, quantity: str, rule: Rule, first_step: bool) -> bool:
+    """Return whether a read-out that starts at 0 makes a quantity exactly 0, or no power of n."""
+    if not rule.zero_output:
+        return False
+    if role is Role.OUTPUT:
+        return quantity in ("output-initial", "initial-weight-on-change")
+    return first_step and quantity not in AT_THE_START[2:]
 
 
 def kernel_content(p: Parametrization, depth: int) -> tuple[Fraction, ...]:

@@ -27,9 +27,12 @@ class Exponents:
     b: Fraction
     c: Fraction
 
-    def shifted(self, theta: Fraction) -> Exponents:
-        """Return the same function and training dynamics, written differently (the abc symmetry)."""
-        return Exponents(self.a + theta, self.b - theta, self.c - 2 * theta)
+    def shifted(self, theta: Fraction, gauge: int = 2) -> Exponents:
+        """Return the same function and training dynamics, written differently (the abc symmetry).
+
+        ``gauge`` says how often ``a`` counts in an update: 2 for SGD, 1 for optimizers that normalise the gradient.
+        """
+        return Exponents(self.a + theta, self.b - theta, self.c - gauge * theta)
 
     def as_config(self) -> dict[str, str]:
         return {"a": str(self.a), "b": str(self.b), "c": str(self.c)}
@@ -82,9 +85,9 @@ class Parametrization:
         """Return the table with some exponents of one role changed."""
         return self._with(role, replace(self.of(role), **exponents))
 
-    def shifted(self, role: Role, theta: Fraction) -> Parametrization:
-        """Return the table with one role shifted along the abc symmetry."""
-        return self._with(role, self.of(role).shifted(theta))
+    def shifted(self, role: Role, theta: Fraction, gauge: int = 2) -> Parametrization:
+        """Return the table with one role shifted along the abc symmetry (see ``Exponents.shifted``)."""
+        return self._with(role, self.of(role).shifted(theta, gauge))
 
     def _with(self, role: Role, exponents: Exponents) -> Parametrization:
         changes: dict[str, Any] = {role.value: exponents}
