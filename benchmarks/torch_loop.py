@@ -62,13 +62,13 @@ class Ours:
     def train(self) -> None:
         """Take all steps, in place."""
         for ensemble, task in self.parts:
-            for _ in train(ensemble, task, self.run.sgd, self.run.order):
+            for _ in train(ensemble, task, self.run.optimizer, self.run.order):
                 pass
         wait_for(self.run.device)
 
     def losses(self) -> Tensor:
         """Return the loss of every seed, (seed,)."""
-        criterion = loss(self.run.sgd.loss)
+        criterion = loss(self.run.optimizer.loss)
         return torch.cat([criterion.value(forward(e, t.inputs).output, t.targets) for e, t in self.parts])
 
 
@@ -111,7 +111,7 @@ def learning_rate(run: Setup) -> float:
     A weight W = m w moves by m² times the rate of w; ``mse_loss`` is 2/outputs of tpbench's loss. Raises
     ``ValueError`` where layers need different rates, since the plain loop has one.
     """
-    rates = {run.sgd.learning_rate * layer.rate * layer.multiplier**2 for layer in run.initialise([0]).layers}
+    rates = {run.optimizer.learning_rate * layer.rate * layer.multiplier**2 for layer in run.initialise([0]).layers}
     if max(rates) > (1 + 1e-9) * min(rates):
         raise ValueError(f"the layers need different learning rates, {sorted(rates)}, and the plain loop has one")
     return max(rates) * run.mlp.outputs / 2

@@ -52,7 +52,7 @@ def sizes(table: str, weights: str, width: int, seeds: int) -> dict[str, tuple[f
     run = setup(Point("training", table, width, tuple(range(seeds)), settings, "picture"))
     values: dict[str, list[np.ndarray]] = {name: [] for name in PANELS}
     for part in run.parts():
-        course = Course(Task(run.inputs, run.targets), run.sgd, run.order, run.inputs, centred=True)
+        course = Course(Task(run.inputs, run.targets), run.optimizer, run.order, run.inputs, centred=True)
         found = trajectories(run.initialise(part), course, {name: MEASURES[name] for name in PANELS})
         for name in PANELS:
             values[name].append(found[name][:, -1, LAYER - 1])

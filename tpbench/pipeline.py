@@ -16,7 +16,8 @@ from tpbench.claims.config import fit_depth
 from tpbench.claims.word2vec_config import labels
 from tpbench.data import DATASETS, load
 from tpbench.data.corpus import missing
-from tpbench.parametrization import PARAMETRIZATIONS, did_you_mean, table_of
+from tpbench.parametrization import did_you_mean, table_of
+from tpbench.parametrization.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def _check_data(name: str) -> None:
 def plan(selection: Selection) -> list[Job]:
     """Return what has to be run and judged; ``ValueError`` when the selection makes no sense for any claim."""
     check_weights([claim(name) for name in selection.claims], selection)
-    tables = {name: table.as_config() for name, table in PARAMETRIZATIONS.items()}
+    tables = {name: table.as_config() for name, table in CATALOGUE.items()}
     jobs = []
     for name in selection.claims:
         chosen = claim(name)

@@ -31,7 +31,7 @@ class TrainingStep:
         self.task = self.run.task(self.ensemble)
 
     def steps(self) -> None:
-        for _ in train(self.ensemble, self.task, self.run.sgd, self.run.order):
+        for _ in train(self.ensemble, self.task, self.run.optimizer, self.run.order):
             pass
 
     def time_steps(self, width: int, parametrization: str) -> None:

@@ -19,6 +19,7 @@ from tpbench.claims.experiments.cost import WASTE
 from tpbench.claims.experiments.setup import setup
 from tpbench.networks.cost import peak_bytes
 from tpbench.parametrization import PARAMETRIZATIONS, Exponents, kernel_content
+from tpbench.parametrization.catalogue import CATALOGUE
 from tpbench.pipeline import Job, judge_job, plan
 
 MUP = PARAMETRIZATIONS["mup"].as_config()
@@ -60,7 +61,7 @@ def test_is_well_formed(claim: Claim) -> None:
         [job] = plan(Selection((claim.name,), profile, "cpu"))
         labels = {p.parametrization for p in job.predictions}
         assert labels == {label(name, variant) for name in sweep.parametrizations for variant in sweep.variants}
-        assert {parametrization_of(name) for name in labels} == set(sweep.parametrizations) <= set(PARAMETRIZATIONS)
+        assert {parametrization_of(name) for name in labels} == set(sweep.parametrizations) <= set(CATALOGUE)
         assert job.note == ""
         for prediction in job.predictions:
             assert abs(prediction.rival - prediction.predicted) >= 2 * prediction.tolerance

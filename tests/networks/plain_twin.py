@@ -1,4 +1,4 @@
-"""A second, plain implementation of the networks: nn.Parameter, autograd and torch.optim.SGD, one seed at a time.
+"""A second, plain implementation of the networks: nn.Parameter, autograd and torch.optim, one seed at a time.
 
 It shares no code with tpbench.networks, only the initial numbers, so that a common mistake cannot hide.
 """
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tpbench.networks.factors import Optimizer
 from tpbench.networks.mlp import Ensemble
+from tpbench.networks.optimizers import Adam, SignDescent, Spectral
 from tpbench.networks.train import Sgd
-from tpbench.parametrization import Exponents, Parametrization
+from tpbench.parametrization import Exponents, Parametrization, Role
 
 PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda h: h,
@@ -84,23 +86,60 @@ class Twin(nn.Module):
         rates = [self.factor(self.exponents(i).c) for i in range(len(self.weights))]
         return rates + [self.factor(self.exponents(i, bias=True).c) for i in range(len(self.biases))]
 
-    def optimizer(self, sgd: Sgd) -> torch.optim.SGD:
-        """Learning rate eta n^(-c) and weight decay lambda n^c a parameter."""
-        groups = [
-            {"params": [p], "lr": sgd.learning_rate * rate, "weight_decay": sgd.weight_decay / rate}
-            for p, rate in zip([*self.weights, *self.biases], self.rates(), strict=True)
-        ]
-        return torch.optim.SGD(groups, momentum=sgd.momentum)
+    def roles(self) -> list[Role]:
+        """Return the role of every parameter, weights then biases."""
+        hidden = self.mlp.depth - 1
+        weights = [Role.INPUT, *[Role.HIDDEN] * hidden, Role.OUTPUT]
+        return weights + [*[Role.INPUT] * (hidden + 1), Role.OUTPUT_BIAS][: len(self.biases)]
+
+    def optimizer(self, asked: Optimizer) -> torch.optim.Optimizer:
+        """Return what a user of PyTorch would write for the optimizer asked for."""
+        parameters = list(zip([*self.weights, *self.biases], self.rates(), self.roles(), strict=True))
+        shared = [{"params": [p], "lr": asked.learning_rate * rate} for p, rate, _ in parameters]
+        if isinstance(asked, Adam):
+            for group, (_, rate, role) in zip(shared, parameters, strict=True):
+                group["eps"] = asked.epsilon * self.factor((asked.epsilon_powers or {}).get(role, 0))
+                powers = asked.decay_powers
+                factor = 1 / rate if powers is None else self.factor(powers.get(role, 0))
+                group["weight_decay"] = asked.weight_decay * factor
+            return (torch.optim.AdamW if asked.decoupled else torch.optim.Adam)(shared, betas=asked.betas)
+        assert isinstance(asked, Sgd | SignDescent | Spectral)
+        for group, (_, rate, _) in zip(shared, parameters, strict=True):  # weight decay lambda n^c
+            group["weight_decay"] = asked.weight_decay / rate
+        if isinstance(asked, Sgd):
+            return torch.optim.SGD(shared, momentum=asked.momentum)
+        return Plain(shared, torch.sign if isinstance(asked, SignDescent) else polar)
+
+
+class Plain(torch.optim.Optimizer):
+    """Decoupled weight decay, then a step along what becomes of the gradient."""
+
+    def __init__(self, groups: list[dict[str, Any]], change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(groups, {})
+        self.change = change
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(self.change(p.grad), alpha=group["lr"])
+
+
+def polar(gradient: Tensor) -> Tensor:
+    """Return U Vᵀ of the whole gradient; a bias is a column."""
+    u, s, vh = torch.linalg.svd(gradient if gradient.dim() == 2 else gradient[:, None], full_matrices=False)
+    found: Tensor = u * (s > 1e-10 * s[0]) @ vh
+    return found.view_as(gradient)
 
 
 def train_twin(
-    twin: Twin, inputs: Tensor, targets: Tensor, sgd: Sgd, order: Sequence[Any], offset: Tensor | None = None
+    twin: Twin, inputs: Tensor, targets: Tensor, asked: Optimizer, order: Sequence[Any], offset: Tensor | None = None
 ) -> None:
     """Train one network; ``offset`` (examples, out) is subtracted from its output."""
-    optimizer = twin.optimizer(sgd)
+    optimizer = twin.optimizer(asked)
     for chosen in order:
         part = torch.arange(len(inputs), device=inputs.device) if chosen is None else torch.as_tensor(chosen)
         optimizer.zero_grad()
         f = twin(inputs[part])
-        LOSS[sgd.loss](f if offset is None else f - offset[part], targets[part]).backward()
+        LOSS[asked.loss](f if offset is None else f - offset[part], targets[part]).backward()
         optimizer.step()

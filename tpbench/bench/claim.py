@@ -127,6 +127,8 @@ class Kind(StrEnum):
     FALL = "fall"  # the largest fall of the mean over seeds from one width to the next wider one
     RISE = "rise"  # the largest rise of that mean, for what should fall with width
     NARROWEST = "narrowest"  # the mean over seeds at the narrowest width
+    LARGEST = "largest"  # the largest exponent over indices, each fitted alone
+    SMALLEST = "smallest"  # the smallest exponent over indices, each fitted alone
 
 
 class Side(StrEnum):
@@ -134,6 +136,7 @@ class Side(StrEnum):
 
     EQUAL = "equal"
     AT_MOST = "at most"
+    AT_LEAST = "at least"
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,7 @@ def _distance(row: Judged) -> float:
     if math.isnan(estimate.value):
         return math.inf
     away = estimate.value - prediction.predicted
-    return (away if prediction.side is Side.AT_MOST else abs(away)) / prediction.tolerance
+    return {Side.AT_MOST: away, Side.AT_LEAST: -away}.get(prediction.side, abs(away)) / prediction.tolerance
 
 
 @dataclass(frozen=True)
@@ -261,7 +264,17 @@ class Figure(StrEnum):
     CONVERGENCE = "convergence"  # bias and spread against width
     COST = "cost"  # seconds and bytes a step against width
     EPOCHS = "epochs"  # a quantity of finite widths over epochs, against the limits
+    FAMILY = "family"  # exponents along a family of parametrizations
     MAP = "map"  # words on the first two principal components of their vectors, finite and in the limits
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where the parametrizations of a family lie: ``places`` by name; ``named`` places get their name at the axis."""
+
+    label: str
+    places: Mapping[str, float]
+    named: Mapping[float, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -269,7 +282,8 @@ class Claim:
     """A statement with its source, sweeps, experiment, predictions, planted faults and pictures.
 
     ``predict`` takes the configuration of a sweep, the abc table among it, and returns what theory says of it;
-    it raises ``ValueError`` where the claim does not apply to that table, saying why.
+    it raises ``ValueError`` where the claim does not apply to that table, saying why. ``axis`` places the
+    parametrizations of a family (``Figure.FAMILY``).
     """
 
     name: str
@@ -282,6 +296,7 @@ class Claim:
     faults: tuple[Fault, ...]
     figures: tuple[Figure, ...]
     notes: str = field(default="")
+    axis: Axis | None = None
 
     def __post_init__(self) -> None:
         missing = [profile for profile in PROFILES if profile not in self.sweeps]

@@ -21,6 +21,7 @@ BADNESS: Mapping[Verdict, int] = {Verdict.SUPPORTED: 0, Verdict.INCONCLUSIVE: 1,
 DISTANCES: Mapping[Side, Callable[[float], float]] = {
     Side.EQUAL: abs,
     Side.AT_MOST: lambda excess: max(excess, 0.0),  # below a bound nothing is wrong
+    Side.AT_LEAST: lambda excess: max(-excess, 0.0),
 }
 """How far an estimate is from its prediction, given estimate - prediction."""
 

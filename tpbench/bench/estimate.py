@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tpbench.bench.claim import Estimate, Kind, Prediction
+from tpbench.bench.extremes import largest, of_each_index, smallest
 from tpbench.bench.fit import combined_freedom, variance_law, weighted_fit
 from tpbench.bench.monotone import highest_fall, highest_rise, largest_fall, largest_rise
 
@@ -39,7 +40,7 @@ class Sample:
     values: Array
 
 
-Estimator = Callable[[list[Sample], float], tuple[float, float, float]]
+Estimator = Callable[[list[Sample], float], tuple[float, ...]]
 
 
 def estimate(prediction: Prediction, rows: pd.DataFrame) -> Estimate:
@@ -69,11 +70,12 @@ def estimate(prediction: Prediction, rows: pd.DataFrame) -> Estimate:
         return _nothing(prediction, usable, notes, diverged)
     if len(usable) < WIDTHS_FOR_CORRECTION and prediction.kind not in UNCORRECTED:
         notes.append(f"no finite-width correction: {len(usable)} widths, {WIDTHS_FOR_CORRECTION} are needed")
-    value, error, freedom = ESTIMATORS[prediction.kind](usable, prediction.correction)
+    value, error, freedom, *ends = ESTIMATORS[prediction.kind](usable, prediction.correction)
     reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    high = HIGH_ENDS[prediction.kind](usable) if prediction.kind in HIGH_ENDS else value + reach
+    low, high = ends or (value - reach, value + reach)
+    high = HIGH_ENDS[prediction.kind](usable) if prediction.kind in HIGH_ENDS else high
     widths = tuple(s.width for s in usable)
-    return Estimate(prediction, value, error, freedom, value - reach, high, widths, "; ".join(notes), diverged)
+    return Estimate(prediction, value, error, freedom, low, high, widths, "; ".join(notes), diverged)
 
 
 def _listed(widths: Sequence[int]) -> str:
@@ -84,6 +86,8 @@ def _is_silent(kind: Kind, values: Array) -> bool:
     """Return whether a size has no logarithm: all values zero, or all seeds equal where their spread is the size."""
     if kind in WITHOUT_LOGARITHM:
         return False
+    if kind in OF_EACH_INDEX:
+        return not np.any(values, axis=0).all()
     return not np.any(values - values[0] if kind is Kind.SPREAD else values)
 
 
@@ -285,8 +289,14 @@ ESTIMATORS: Mapping[Kind, Estimator] = {
     Kind.FALL: largest_fall,
     Kind.RISE: largest_rise,
     Kind.NARROWEST: _at_narrowest,
+    Kind.LARGEST: of_each_index(largest, _power_law(_squares)),
+    Kind.SMALLEST: of_each_index(smallest, _power_law(_squares)),
 }
-"""Kind -> (samples, correction power) -> value, standard error, degrees of freedom."""
+"""Kind -> (samples, correction power) -> value, standard error, degrees of freedom, and the ends of its 95% interval
+where it is not symmetric."""
+
+OF_EACH_INDEX = (Kind.LARGEST, Kind.SMALLEST)
+"""Kinds that fit every index alone."""
 
 UNCORRECTED = (Kind.FALL, Kind.RISE, Kind.NARROWEST)
 """Kinds that extrapolate nothing."""

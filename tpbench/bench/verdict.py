@@ -29,10 +29,10 @@ def judge(claim: str, estimates: Sequence[Estimate], note: str = "") -> ClaimRes
 
 
 def band(estimate: Estimate) -> tuple[float, float]:
-    """Return the interval of values that agree with the prediction; a bound has no lower end."""
+    """Return the interval of values that agree with the prediction; a bound has one end only."""
     prediction = estimate.prediction
-    low = prediction.predicted - prediction.tolerance
-    return (-math.inf if prediction.side is Side.AT_MOST else low), prediction.predicted + prediction.tolerance
+    low, high = prediction.predicted - prediction.tolerance, prediction.predicted + prediction.tolerance
+    return {Side.AT_MOST: (-math.inf, high), Side.AT_LEAST: (low, math.inf)}.get(prediction.side, (low, high))
 
 
 def _verdict(estimate: Estimate, alarm: bool) -> Verdict:
@@ -49,6 +49,8 @@ def _rival_rejected(estimate: Estimate) -> bool:
     rival = estimate.prediction.rival
     if estimate.prediction.side is Side.AT_MOST:
         return estimate.high < rival
+    if estimate.prediction.side is Side.AT_LEAST:
+        return estimate.low > rival
     return not estimate.low <= rival <= estimate.high
 
 

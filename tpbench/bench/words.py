@@ -37,6 +37,12 @@ TERMS = {
     "output-error": Term("output error", "f − f∞"),
     "kernel-movement": Term("movement of the tangent kernel", "ΔΘ"),
     "kernel-error": Term("kernel error", "Θ − Θ∞"),
+    "kernel-change": Term("change of the tangent kernel", "ΔΘ"),
+    "kernel-term": Term("term of the tangent kernel", "Θ_l"),
+    "shift-difference": Term("difference from the shifted twin"),
+    "growth": Term("what must not grow"),
+    "initial-size": Term("size at the start", "h"),
+    "layer-update": Term("updates and what the read-out passes on", "ΔW x, W₀ Δx"),
     "loss": Term("loss"),
     "limit": Term("infinite-width limit"),
     "rival-share": Term("share of the rival's limit"),
@@ -62,6 +68,8 @@ KINDS = {
     Kind.FALL: "largest fall from a width to the next",
     Kind.RISE: "largest rise from a width to the next",
     Kind.NARROWEST: "value at the narrowest width",
+    Kind.LARGEST: "largest exponent",
+    Kind.SMALLEST: "smallest exponent",
 }
 """What an estimate's number is."""
 
@@ -117,10 +125,12 @@ def interval(estimate: Estimate) -> str:
     return f"{number(estimate.value, digits)} [{low}, {high}]"
 
 
+SIGNS = {Side.AT_MOST: "≤ ", Side.AT_LEAST: "≥ "}
+
+
 def theory(prediction: Prediction) -> str:
-    """Write what is predicted: ``1/2``, or ``≤ 1/2`` for a bound."""
-    sign = "≤ " if prediction.side is Side.AT_MOST else ""
-    return sign + exact(prediction.predicted)
+    """Write what is predicted: ``1/2``, or ``≤ 1/2`` and ``≥ 1/2`` for bounds."""
+    return SIGNS.get(prediction.side, "") + exact(prediction.predicted)
 
 
 def place(layer: int, step: int) -> str:

@@ -6,10 +6,12 @@ A configuration spells out every key of ``DEFAULTS``, so that a run's file says 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from tpbench.bench.claim import Config, Sweep
-from tpbench.parametrization import Parametrization, Role, did_you_mean, from_config
+from tpbench.parametrization import RULES, Parametrization, Role, Rule, did_you_mean, from_config
 
 DEFAULTS: Mapping[str, Any] = {
     "dataset": "digits",
@@ -22,9 +24,11 @@ DEFAULTS: Mapping[str, Any] = {
     "bias": False,
     "sigma_w": 1.0,
     "sigma_b": 1.0,
+    "zero_output": False,  # the read-out starts at 0
     "base_width": 1,  # the width at which all parametrizations are one network
+    "optimizer": "sgd",  # or "sign", "adam", "spectral"
     "learning_rate": 1.0,
-    "momentum": 0.0,
+    "momentum": 0.0,  # of SGD alone
     "weight_decay": 0.0,
     "batch": None,  # None is the full data
     "loss": "mse",
@@ -48,9 +52,16 @@ EXPERIMENT_KEYS = frozenset(
         "limit_points",
         "limit_replicates",
         "waste",
+        "shift",  # role -> θ, how a network's twin is shifted; how often θ counts in c
+        "gauge",
+        "betas",  # the keys of Adam alone, which has torch's defaults without them
+        "epsilon",
+        "epsilon_powers",  # role -> e as for an abc table: epsilon n^(-e)
+        "decoupled",
+        "decay_powers",  # role -> d: weight decay n^(-d)
     }
 )
-"""Keys that one experiment alone reads."""
+"""Keys that one experiment or one optimizer alone reads."""
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -65,6 +76,25 @@ def config(**changes: Any) -> dict[str, Any]:
 def table_of(c: Config) -> Parametrization:
     """Return the abc table of a configuration."""
     return from_config(c["parametrization"])
+
+
+def rule_of(c: Config) -> Rule:
+    """Return how a configuration trains, as theory sees it.
+
+    An epsilon that the configuration names is never negligible: however small, the gradients of wide networks fall
+    below it. Without one it counts as negligible, as torch's 1e-8 is at the widths that are trained.
+    """
+    return replace(
+        RULES[c["optimizer"]],
+        zero_output=c["zero_output"],
+        epsilon=_powers(c.get("epsilon_powers")) if "epsilon" in c else None,
+        decay=None if c.get("decay_powers") is None else _powers(c["decay_powers"]),
+    )
+
+
+def _powers(section: Config | None) -> dict[Role, Fraction]:
+    """Return the power of every role; one that is not named has 0."""
+    return {role: Fraction(str((section or {}).get(role.value, 0))) for role in Role}
 
 
 def replacing_table(change: Callable[[Parametrization, Config], Parametrization]) -> Callable[[Config], Config]:

@@ -29,7 +29,7 @@ from tpbench.weights.lazy import ROOM, Axes, LazyGaussian
 
 @dataclass(frozen=True)
 class Mlp:
-    """The architecture: ``depth`` hidden layers of ``width`` neurons.
+    """The architecture: ``depth`` hidden layers of ``width`` neurons. ``zero_output`` starts the read-out at 0.
 
     Raises ``ValueError`` for sizes below 1, or an unknown activation.
     """
@@ -42,6 +42,7 @@ class Mlp:
     bias: bool = False
     sigma_w: float = 1.0
     sigma_b: float = 1.0
+    zero_output: bool = False
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs", "width", "depth"):
@@ -199,7 +200,7 @@ def _build(
     def build(layer: int) -> Layer:
         role = role_of(layer, mlp.depth)
         factors = scale(parametrization, role, mlp.width, base_width)
-        drawn = weights(layer, factors.std)
+        drawn = weights(layer, 0.0 if mlp.zero_output and role is Role.OUTPUT else factors.std)
         multiplier = mlp.constant(layer, base_width) * factors.multiplier
         if not mlp.bias:
             return Layer(drawn, multiplier, factors.rate)

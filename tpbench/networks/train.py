@@ -1,15 +1,17 @@
-"""Stochastic gradient descent on an ensemble, with one order of minibatches for every width and seed."""
+"""Training of an ensemble, by SGD or any optimizer, with one order of minibatches for every width and seed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tpbench.networks.factors import Optimizer, Step, check_batch, factors
 from tpbench.networks.loss import loss
 from tpbench.networks.mlp import Ensemble, Trace, backward, buffers, forward
 
@@ -20,7 +22,7 @@ class Sgd:
 
     ``learning_rate`` is eta; layer l takes eta n^(-c_l). ``weight_decay`` is scaled to lambda n^(c_l), so that a
     step shrinks every weight by 1 - eta lambda at every width and the abc symmetry holds exactly.
-    ``batch`` None means the full data.
+    ``batch`` None means the full data. The velocities of momentum stay with the weights: a second training goes on.
     """
 
     learning_rate: float
@@ -35,9 +37,12 @@ class Sgd:
                 "SGD needs a learning rate above 0 (and finite), momentum in [0, 1), weight decay of at least 0; got "
                 f"{self.learning_rate}, {self.momentum} and {self.weight_decay}"
             )
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"a batch has at least 1 example, got {self.batch}")
+        check_batch(self.batch)
         loss(self.loss)
+
+    def begin(self, ensemble: Ensemble) -> Step:
+        """Return the step; its state is in the weights."""
+        return partial(step_, sgd=self)
 
 
 @dataclass(frozen=True)
@@ -84,36 +89,26 @@ def batches(examples: int, batch: int | None, steps: int, seed: int) -> list[np.
 
 def step_(ensemble: Ensemble, trace: Trace, gradients: Sequence[Tensor], sgd: Sgd) -> None:
     """One SGD step, in place, from the gradients dL/dh^1 … dL/dh^{L+1} of ``backward``."""
-    for number, layer in enumerate(ensemble.layers, start=1):
-        gradient = gradients[number - 1]
-        layer.weights.step_(
-            gradient,
-            trace.input_of(number),
-            scale=layer.multiplier,
-            rate=sgd.learning_rate * layer.rate,
+    for g in factors(ensemble, trace, gradients):
+        g.weights.step_(
+            g.y,
+            g.x,
+            scale=g.scale,
+            rate=sgd.learning_rate * g.rate,
             momentum=sgd.momentum,
-            decay=sgd.weight_decay / layer.rate,
+            decay=sgd.weight_decay / g.rate,
         )
-        if layer.bias is not None:
-            ones = gradient.new_ones(()).expand(gradient.shape[0], gradient.shape[1], 1)
-            layer.bias.step_(
-                gradient,
-                ones,
-                scale=layer.bias_multiplier,
-                rate=sgd.learning_rate * layer.bias_rate,
-                momentum=sgd.momentum,
-                decay=sgd.weight_decay / layer.bias_rate,
-            )
 
 
 def train(
-    ensemble: Ensemble, task: Task, sgd: Sgd, order: Sequence[np.ndarray | None]
+    ensemble: Ensemble, task: Task, optimizer: Optimizer, order: Sequence[np.ndarray | None]
 ) -> Iterator[tuple[int, Ensemble]]:
     """Yield (0, ensemble) before training and (t, ensemble) after each step t = 1 … len(order).
 
-    The ensemble is the caller's own object, trained in place; read what you need before the next step.
+    The ensemble is the caller's own object, trained in place; read what you need before the next step. Raises
+    ``ValueError``, at the first ``next``, where the optimizer cannot train weights of these kinds.
     """
-    criterion = loss(sgd.loss)
+    criterion, step = loss(optimizer.loss), optimizer.begin(ensemble)
     space: Trace | None = None
     scratch: list[Tensor] | None = None
     yield 0, ensemble
@@ -125,5 +120,5 @@ def train(
         trace = forward(ensemble, part.inputs, into=space)
         residual = criterion.gradient(part.centred_output(trace.output), part.targets)
         gradients = backward(ensemble, trace, residual, into=scratch)
-        step_(ensemble, trace, gradients, sgd)
+        step(ensemble, trace, gradients)
         yield number, ensemble

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tpbench.networks.factors import Optimizer
 from tpbench.networks.loss import loss
 from tpbench.networks.measure import rms, tangent_kernel
 from tpbench.networks.mlp import Ensemble, Trace, forward
-from tpbench.networks.train import Sgd, Task, train
+from tpbench.networks.train import Task, train
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,7 @@ class Moment:
 
     ensemble: Ensemble
     task: Task
-    sgd: Sgd
+    sgd: Optimizer
     start: Trace
     now: Trace
 
@@ -39,7 +40,7 @@ class Course:
     the loss is measured. ``centred`` trains, and shows, f - f_0."""
 
     task: Task
-    sgd: Sgd
+    sgd: Optimizer
     order: Sequence[NDArray[np.intp] | None]
     probes: Tensor
     centred: bool = False

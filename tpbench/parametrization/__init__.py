@@ -10,7 +10,15 @@ constant nor, for the dichotomy of regimes, linear. ``depth`` is the number L of
 read-out. Every exponent is the power of n of a root mean square.
 """
 
-from tpbench.parametrization.files import PARAMETRIZATIONS, from_config, named, read_table, table_of
+from tpbench.parametrization.files import (
+    CONTESTED,
+    NAMED,
+    PARAMETRIZATIONS,
+    from_config,
+    named,
+    read_table,
+    table_of,
+)
 from tpbench.parametrization.predict import (
     EXPONENTS,
     arrival,
@@ -58,7 +66,9 @@ from tpbench.parametrization.table import (
 __all__ = [
     "ADAM",
     "ALIGNMENTS",
+    "CONTESTED",
     "EXPONENTS",
+    "NAMED",
     "NO_ALIGNMENT",
     "PARAMETRIZATIONS",
     "READOUT_UNALIGNED",

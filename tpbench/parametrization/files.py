@@ -60,12 +60,58 @@ PARAMETRIZATIONS: Mapping[str, Parametrization] = _tables(
     ),
 )
 
+_FULL = "Everett et al. 2024, arXiv:2407.05872, rates a layer under full alignment"
+
+CONTESTED: Mapping[str, Parametrization] = _tables(
+    Parametrization(
+        name="sp-adam",
+        source=f"standard parametrization under sign-like optimizers; {_FULL}",
+        input=_exponents("0", "0", "0"),
+        hidden=_exponents("0", "1/2", "1"),
+        output=_exponents("0", "1/2", "1"),
+    ),
+    Parametrization(
+        name="ntp-adam",
+        source=f"NTK parametrization under sign-like optimizers; {_FULL}",
+        input=_exponents("0", "0", "0"),
+        hidden=_exponents("1/2", "0", "1/2"),
+        output=_exponents("1/2", "0", "1/2"),
+    ),
+    Parametrization(
+        name="mup-adam",
+        source=f"maximal update parametrization under sign-like optimizers; {_FULL}; Yang & Littwin 2023, "
+        "arXiv:2308.01814",
+        input=_exponents("-1/2", "1/2", "1/2"),
+        hidden=_exponents("0", "1/2", "1"),
+        output=_exponents("1/2", "1/2", "1/2"),
+    ),
+    Parametrization(
+        name="mean-field-adam",
+        source=f"mean-field parametrization under sign-like optimizers; {_FULL}",
+        input=_exponents("0", "0", "0"),
+        hidden=_exponents("1/2", "0", "1/2"),
+        output=_exponents("1", "0", "0"),
+    ),
+    Parametrization(
+        name="sp-over-root-n",
+        source="standard parametrization with learning rate eta/sqrt(n) (SGD); Haas et al. 2025, arXiv:2505.22491",
+        input=_exponents("0", "0", "1/2"),
+        hidden=_exponents("0", "1/2", "1/2"),
+        output=_exponents("0", "1/2", "1/2"),
+        output_bias=_exponents("0", "0", "1/2"),
+    ),
+)
+"""Tables that papers disagree about: rates of sign-like optimizers (``Family.ADAM``), and SP between eta and eta/n."""
+
+NAMED: Mapping[str, Parametrization] = {**PARAMETRIZATIONS, **CONTESTED}
+"""Every table that a user can name."""
+
 
 def named(name: str) -> Parametrization:
     """Return a table by name; ``ValueError`` with the nearest name when there is none."""
-    if name not in PARAMETRIZATIONS:
-        raise ValueError(f"unknown parametrization {name!r}{did_you_mean(name, PARAMETRIZATIONS)}")
-    return PARAMETRIZATIONS[name]
+    if name not in NAMED:
+        raise ValueError(f"unknown parametrization {name!r}{did_you_mean(name, NAMED)}")
+    return NAMED[name]
 
 
 def table_of(word: str) -> Parametrization:
@@ -76,7 +122,7 @@ def table_of(word: str) -> Parametrization:
     if not (word.endswith(".toml") or "/" in word):
         return named(word)
     table = read_table(Path(word))
-    known = PARAMETRIZATIONS.get(table.name)
+    known = NAMED.get(table.name)
     if known is not None and replace(table, source=known.source) != known:
         raise ValueError(f"{word}: the name {table.name!r} belongs to another table; give this one a name of its own")
     return table

@@ -148,6 +148,14 @@ class LazyGaussian(GaussianWeights):
         self._shrink -= rate * shrink
         self._compact()
 
+    def update_core(self) -> Tensor:
+        """Return U of ``w = w_0 + Pᵀ U Q`` with orthonormal rows P and Q, (seed, left rank, right rank): w - w_0 has
+        the singular values of U. ``ValueError`` after weight decay, which changes w in all directions."""
+        if self._shrink != 1.0:
+            raise ValueError("weight decay has shrunk the lazy matrix, so its update is no core: train without decay")
+        empty = self.reference.new_zeros(self._seeds, self._left.rank, self._right.rank)
+        return empty if self._update is None else self._sized(self._update)
+
     def forget_velocity_(self) -> None:
         """Set the velocity of momentum back to zero, as an optimizer starts with."""
         self._velocity, self._velocity_shrink = None, 0.0

@@ -18,6 +18,7 @@ from tpbench.bench.claim import Claim, ClaimResult, Figure
 from tpbench.bench.plot.canvas import style
 from tpbench.bench.plot.convergence import draw_convergence
 from tpbench.bench.plot.epochs import draw_epochs
+from tpbench.bench.plot.family import draw_family
 from tpbench.bench.plot.map import draw_map
 from tpbench.bench.plot.powers import draw_costs, draw_exponents
 from tpbench.bench.plot.trajectories import draw_trajectories
@@ -30,6 +31,7 @@ FIGURES: Mapping[Figure, Drawer] = {
     Figure.CONVERGENCE: draw_convergence,
     Figure.COST: draw_costs,
     Figure.EPOCHS: draw_epochs,
+    Figure.FAMILY: draw_family,
     Figure.MAP: draw_map,
 }
 """How each kind of picture is drawn. Call through ``draw``, which sets the style."""

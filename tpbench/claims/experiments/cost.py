@@ -19,7 +19,7 @@ WASTE = {"none": lambda w: w, "cubic": lambda w: torch.bmm(w, w)}
 def run(point: Point) -> Iterator[Row]:
     """Yield step-seconds, examples-per-second, throughput-fraction and peak-bytes, one number a seed."""
     prepared, waste = setup(point), WASTE[point.config["waste"]]
-    batch = prepared.sgd.batch or len(prepared.train)
+    batch = prepared.optimizer.batch or len(prepared.train)
     operations = step_operations(prepared.mlp, batch)
     for seed in point.seeds:
         seconds = _seconds(prepared, seed, waste)
@@ -35,7 +35,7 @@ def _seconds(run: Setup, seed: int, waste: object) -> float:
     ensemble = run.initialise([seed])
     hidden = ensemble.layers[1].weights
     assert isinstance(hidden, DenseGaussian), "this experiment times dense networks"
-    steps = train(ensemble, run.task(ensemble), run.sgd, run.order)
+    steps = train(ensemble, run.task(ensemble), run.optimizer, run.order)
     next(steps)
 
     def step() -> None:
@@ -48,5 +48,5 @@ def _seconds(run: Setup, seed: int, waste: object) -> float:
 
 def _one_step(run: Setup, seed: int) -> None:
     ensemble = run.initialise([seed])
-    for _ in train(ensemble, run.task(ensemble), run.sgd, run.order[:1]):
+    for _ in train(ensemble, run.task(ensemble), run.optimizer, run.order[:1]):
         pass

@@ -15,7 +15,7 @@ import torch
 
 from tpbench.bench.claim import Config, Point, Row, canonical_json
 from tpbench.claims.config import table_of
-from tpbench.claims.experiments.setup import load, network_of, setup, sgd_of, train_targets
+from tpbench.claims.experiments.setup import load, network_of, optimizer_of, setup, train_targets
 from tpbench.claims.experiments.shared import Need, found
 from tpbench.claims.experiments.trajectory import compare
 from tpbench.data.span import span_coordinates
@@ -65,7 +65,7 @@ def limit_of(configuration: str, corrects: bool, points: tuple[int, ...], replic
     inputs = torch.as_tensor(span_coordinates(np.array(load(c).inputs)), dtype=torch.float64, device=device)
     targets = torch.as_tensor(train_targets(c), dtype=torch.float64, device=device)
     order = batches(c["train"], c["batch"], c["steps"], c["data_seed"])
-    course = Course(Task(inputs[: c["train"]], targets), sgd_of(c), order, inputs, centred=c["centred"])
+    course = Course(Task(inputs[: c["train"]], targets), optimizer_of(c), order, inputs, centred=c["centred"])
     return limit(
         network_of(c, inputs.shape[1], width=1),
         table_of(c),

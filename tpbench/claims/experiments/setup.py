@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +16,14 @@ from torch import Tensor
 from tpbench import data
 from tpbench.bench.claim import Config, Point, Row
 from tpbench.claims.config import table_of
-from tpbench.data.dataset import Dataset, regression_targets
+from tpbench.data.dataset import Dataset, class_targets, regression_targets
 from tpbench.data.span import span_coordinates
+from tpbench.networks.factors import Optimizer
 from tpbench.networks.measure import Measured
 from tpbench.networks.mlp import Ensemble, Mlp, forward, initialise, initialise_lazy
+from tpbench.networks.optimizers import Adam, SignDescent, Spectral
 from tpbench.networks.train import Sgd, Task, batches
-from tpbench.parametrization import Parametrization, did_you_mean
+from tpbench.parametrization import Parametrization, Role, did_you_mean
 from tpbench.weights.innovations import MonteCarlo
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
@@ -34,7 +38,7 @@ class Setup:
 
     mlp: Mlp
     parametrization: Parametrization
-    sgd: Sgd
+    optimizer: Optimizer
     order: list[np.ndarray | None]
     record: frozenset[int]
     train: range
@@ -79,7 +83,7 @@ class Setup:
     @property
     def queries(self) -> int:
         """About how many directions training and measuring ask of a weight: room and memory are planned by it."""
-        batch = self.sgd.batch or len(self.train)
+        batch = self.optimizer.batch or len(self.train)
         return (len(self.record) + 1) * len(self.inputs) + len(self.order) * batch
 
     def parts(self) -> Iterator[tuple[int, ...]]:
@@ -113,7 +117,7 @@ def setup(point: Point) -> Setup:
     return Setup(
         mlp=mlp,
         parametrization=table_of(c),
-        sgd=sgd_of(c),
+        optimizer=optimizer_of(c),
         order=batches(c["train"], c["batch"], c["steps"], c["data_seed"]),
         record=frozenset(c["record"]),
         train=range(c["train"]),
@@ -139,12 +143,49 @@ def network_of(c: Config, inputs: int, width: int) -> Mlp:
         bias=c["bias"],
         sigma_w=c["sigma_w"],
         sigma_b=c["sigma_b"],
+        zero_output=c["zero_output"],
     )
 
 
-def sgd_of(c: Config) -> Sgd:
-    """Return the optimizer of a configuration."""
-    return Sgd(c["learning_rate"], c["momentum"], c["weight_decay"], c["batch"], c["loss"])
+def optimizer_of(c: Config) -> Optimizer:
+    """Return the optimizer of a configuration; ``ValueError`` for an unknown one, and keys that it does not read."""
+    name = c["optimizer"]
+    if name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}{did_you_mean(name, OPTIMIZERS)}")
+    if name != "sgd" and c["momentum"]:
+        raise ValueError(f"momentum is of the optimizer 'sgd' alone, got {c['momentum']} with {name!r}: set it to 0")
+    foreign = sorted(ADAM_KEYS & c.keys()) if name != "adam" else []
+    if foreign:
+        raise ValueError(f"the optimizer {name!r} does not read {', '.join(foreign)}: leave them out, or take 'adam'")
+    return OPTIMIZERS[name](c)
+
+
+def _adam(c: Config) -> Adam:
+    readers: dict[str, Callable[[Any], Any]] = {"betas": tuple, "epsilon_powers": _powers, "decay_powers": _powers}
+    more = {key: readers.get(key, lambda value: value)(c[key]) for key in ADAM_KEYS & c.keys()}
+    shared = {key: c[key] for key in ("learning_rate", "weight_decay", "batch", "loss", "base_width")}
+    return Adam(**shared, **more)
+
+
+def _powers(section: Mapping[str, Any] | None) -> Mapping[Role, Fraction] | None:
+    """Return powers of the width by role; None, which JSON writes as null, stays None."""
+    if section is None:
+        return None
+    try:
+        return {Role(role): Fraction(str(power)) for role, power in section.items()}
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f'powers are a table from the roles {", ".join(Role)} to numbers or fractions such as "1/2", got {section}'
+        ) from error
+
+
+OPTIMIZERS: Mapping[str, Callable[[Config], Optimizer]] = {
+    "sgd": lambda c: Sgd(c["learning_rate"], c["momentum"], c["weight_decay"], c["batch"], c["loss"]),
+    "sign": lambda c: SignDescent(c["learning_rate"], c["weight_decay"], c["batch"], c["loss"]),
+    "adam": _adam,
+    "spectral": lambda c: Spectral(c["learning_rate"], c["weight_decay"], c["batch"], c["loss"]),
+}
+ADAM_KEYS = frozenset({"betas", "epsilon", "epsilon_powers", "decoupled", "decay_powers"})
 
 
 def load(c: Config) -> Dataset:
@@ -158,8 +199,9 @@ def _load(name: str, examples: int, seed: int) -> Dataset:
 
 
 def train_targets(c: Config) -> np.ndarray:
-    """Return the targets of the training examples, (train, outputs), float64."""
-    return np.array(regression_targets(load(c), c["outputs"])[: c["train"]])
+    """Return the targets of the training examples, (train, outputs), float64: probabilities for cross-entropy."""
+    targets = class_targets if c["loss"] == "cross-entropy" else regression_targets
+    return np.array(targets(load(c), c["outputs"])[: c["train"]])
 
 
 def rows_of(measured: Measured, seeds: Sequence[int], step: int) -> Iterator[Row]:

@@ -34,7 +34,7 @@ def run(point: Point) -> Iterator[Row]:
             for index, error in enumerate(((kernel - limit) / scale)[pairs].tolist()):
                 yield Row("kernel-error", error, seed=seed, step=0, index=index)
             yield Row("rival-share", float(((kernel - limit) * away).sum() / (away**2).sum()), seed=seed, step=0)
-        for step, _ in train(ensemble, task, run.sgd, run.order):
+        for step, _ in train(ensemble, task, run.optimizer, run.order):
             if step == 0 or step not in run.record:
                 continue
             now = tangent_kernel(ensemble, run.inputs).sum(dim=1).cpu().numpy()

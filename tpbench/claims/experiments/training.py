@@ -22,9 +22,9 @@ def run(point: Point) -> Iterator[Row]:
 def _measure(run: Setup, seeds: tuple[int, ...]) -> Iterator[Row]:
     ensemble = run.initialise(seeds, keep_initial=bool(run.order))
     task = run.task(ensemble)
-    criterion = loss(run.sgd.loss)
+    criterion = loss(run.optimizer.loss)
     start = forward(ensemble, run.inputs)
-    for step, _ in train(ensemble, task, run.sgd, run.order):
+    for step, _ in train(ensemble, task, run.optimizer, run.order):
         if step not in run.record:
             continue
         now = forward(ensemble, run.inputs)

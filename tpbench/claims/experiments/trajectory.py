@@ -48,6 +48,7 @@ def run_kernel(point: Point) -> Iterator[Row]:
 
 def _descend(c: Config, run: Setup, shares: Sequence[float], start: Array) -> Array:
     """Return kernel gradient descent on all examples from f_0, by the kernel with these shares of the layers."""
+    _check_sgd(c)
     return kernel_descent(
         limit_kernels(c).weighted(tuple(shares)),
         train_targets(c),
@@ -72,6 +73,7 @@ def run_linear_mup(point: Point) -> Iterator[Row]:
 
 
 def _mup(c: Config, run: Setup, *, features_move: bool = True) -> Array:
+    _check_sgd(c)
     inputs = np.array(load(c).inputs)
     return linear_mup_limit(
         inputs[: c["train"]],
@@ -86,6 +88,11 @@ def _mup(c: Config, run: Setup, *, features_move: bool = True) -> Array:
         base_width=c["base_width"],
         features_move=features_move,
     )
+
+
+def _check_sgd(c: Config) -> None:
+    if c["optimizer"] != "sgd":
+        raise ValueError(f"this limit is that of gradient descent, got the optimizer {c['optimizer']!r}: take 'sgd'")
 
 
 LINEAR_LIMITS: Mapping[str, Callable[[Config, Setup], Array]] = {
@@ -112,7 +119,7 @@ def compare(run: Setup, probes: int, limits: Limits) -> Iterator[Row]:
         ensemble = run.initialise(seeds)
         limit, rival, centre = limits(_outputs(ensemble, run))
         shown = [i for i, seed in enumerate(seeds) if seed % LAZY_FIRST_SEED < SHOWN_SEEDS]
-        for step, _ in train(ensemble, run.task(ensemble), run.sgd, run.order):
+        for step, _ in train(ensemble, run.task(ensemble), run.optimizer, run.order):
             if step not in run.record and not shown:
                 continue
             error = _outputs(ensemble, run) - limit[step]

@@ -1,0 +1,54 @@
+"""muP is the only stable table under which every layer learns, up to the abc symmetry.
+
+Yang & Hu 2021 (arXiv:2011.14522, section 3): among stable tables muP alone updates every layer maximally. Measured
+is the smallest exponent among the parts ``ΔW^l x`` of all layers and ``W_0 Δx`` of the read-out: 0 under muP and its
+shifts, -1/4 or less under every other stable table.
+
+``W_0 Δx`` is one of the parts, because without it muP is not unique: with ``b3 > 1`` and c = (-1, 0, 1) every
+``ΔW^l x`` is Θ(1), while the initial read-out passes nothing on of what moves below it (``b3 + r > 1``).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
+from tpbench.claims.abc_classification import LEAST, sweeps, tables
+from tpbench.claims.abc_classification import prediction as judged
+from tpbench.claims.config import replacing_table
+from tpbench.claims.coordinate_size import stable_table
+from tpbench.parametrization import NAMED, Parametrization, Regime, analyse, exponent
+
+STABLE = (Regime.TRIVIAL, Regime.KERNEL, Regime.FEATURE_LEARNING)
+
+
+def smallest(table: Parametrization, depth: int) -> Fraction:
+    """Return the smallest exponent among ``ΔW^l x`` of all layers and ``W_0 Δx`` of the read-out."""
+    updates = [exponent(table, "weight-update", depth=depth, layer=layer) for layer in range(1, depth + 2)]
+    return min(*updates, exponent(table, "initial-weight-on-change", depth=depth))
+
+
+def predict(c: Config) -> tuple[Prediction, ...]:
+    table = stable_table(c)
+    power = smallest(table, c["depth"])
+    if -LEAST < power < 0:
+        raise ValueError(f"the slowest layer of {table.name!r} moves by n^({power}), too near to n^0 to be told from it")
+    return (judged(table.name, "layer-update", Kind.SMALLEST, power, c["steps"]),)
+
+
+def swap(table: Parametrization, c: Config) -> Parametrization:
+    """Train NTP in place of muP, and muP in place of every other table."""
+    return NAMED["ntp" if analyse(table, c["depth"]).maximal else "mup"]
+
+
+CLAIM = Claim(
+    name="unique-maximal",
+    statement="Every stable abc table but muP and its shifts leaves some layer unmoved: the slowest part vanishes.",
+    source="Yang & Hu 2021, arXiv:2011.14522, section 3",
+    rival="Every part moves by Θ(1) under other tables too, or some part vanishes under muP.",
+    experiment="regimes",
+    sweeps=sweeps(tables(STABLE)),
+    predict=predict,
+    faults=(Fault("other-table", "NTP is trained in place of muP, and muP in place of all others", replacing_table(swap)),),
+    figures=(Figure.EXPONENTS,),
+)
