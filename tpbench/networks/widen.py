@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,21 @@ class Kind:
         """Return the dtype and device of what takes the place of ``base``."""
         dtype = base.dtype if self.dtype is None or not base.is_floating_point() else self.dtype
         return dtype, base.device if self.device is None else self.device
+
+
+class Entries(Protocol):
+    """A parameter of a wide model: its law, or the factor on its own values where it has none."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def growth(self) -> Growth: ...
+    @property
+    def law(self) -> Law | None: ...
+    @property
+    def factor(self) -> float: ...
+    @property
+    def lazy(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -186,7 +201,7 @@ def widen(
     probe, wide = (_shapes(family, size, seed) for size in (2 * family.base_width, width))
     found = growths(base, probe, wide, (width, family.base_width))
     parts = _parts(base, found, family, table, width, stds or {}, roles or {})
-    _fill(wide, base, parts, found, source, kind)
+    fill(wide, base, parts, found, source, kind)
     return Wide(wide, width, family.base_width, tuple(parts))
 
 
@@ -255,10 +270,18 @@ def _parts(
     return parts
 
 
-def _fill(
-    wide: nn.Module, base: nn.Module, parts: list[Part], found: Mapping[str, Growth], source: Innovations, kind: Kind
+def fill(
+    wide: nn.Module,
+    base: nn.Module,
+    parts: Sequence[Entries],
+    found: Mapping[str, Growth],
+    source: Innovations,
+    kind: Kind,
 ) -> None:
-    """Put tensors with values in the place of those of ``wide``, which have shapes only."""
+    """Put tensors with values in the place of those of ``wide``, which have shapes only.
+
+    What does not grow keeps the values of ``base``. Raises ``ValueError`` for a buffer that grows and is not constant.
+    """
     made = {part.name: _parameter(part, base.get_parameter(part.name), source, kind) for part in parts}
     made |= {name: _buffer(name, found[name], buffer, kind) for name, buffer in base.named_buffers()}
     names: dict[int, str] = {}
@@ -275,7 +298,7 @@ def _fill(
                 )
 
 
-def _parameter(part: Part, base: Tensor, source: Innovations, kind: Kind) -> Tensor:
+def _parameter(part: Entries, base: Tensor, source: Innovations, kind: Kind) -> Tensor:
     dtype, device = kind.like(base)
     if part.law is None:
         return nn.Parameter(base.detach().to(device, dtype, copy=True).mul_(part.factor), base.requires_grad)
