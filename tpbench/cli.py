@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpbench.check.command import check_command
 from tpbench.data_command import data_app
 from tpbench.exit import REFUTED, bad_input
 from tpbench.limit_command import limit_command
+from tpbench.predict_command import predict_command
 from tpbench.word2vec.command import word2vec_command
 
 if TYPE_CHECKING:
@@ -189,6 +191,8 @@ def _summary_in(path: Path) -> Path:
     return folder(_last(path, None)[1], path) / "summary.json"
 
 
+app.command("check")(check_command)
+app.command("predict")(predict_command)
 app.command("limit")(limit_command)
 app.command("word2vec")(word2vec_command)
 app.add_typer(data_app, name="data")

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tpbench.bench.claim import ABSENT, LAZY, Claim, ClaimResult, Judged, Point, Verdict
+from tpbench.bench.fold import MOST_TABLES, names, others, shown
+from tpbench.bench.words import SIGNS
 
 if TYPE_CHECKING:
     from tpbench.bench.engine import Progress as OnProgress
@@ -37,41 +39,57 @@ def claims_table(claims: Iterable[Claim]) -> Table:
     """Return a table of claims: what they state, where it is from, for which parametrizations."""
     table = Table("claim", "statement", "parametrizations", "source")
     for claim in claims:
-        table.add_row(claim.name, claim.statement, " ".join(claim.sweeps["nightly"].parametrizations), claim.source)
+        swept = claim.sweeps["nightly"].parametrizations
+        told = " ".join(swept) if len(swept) <= MOST_TABLES else f"{len(swept)} sampled tables"
+        table.add_row(claim.name, claim.statement, told, claim.source)
     return table
 
 
 def verdicts_table(results: Iterable[ClaimResult]) -> Table:
-    """Return a table with a row a claim and parametrization: verdict, how many estimates, and a typical one."""
+    """Return a table with a row a claim and parametrization: verdict, how many estimates, and the worst one.
+
+    Where a claim is about very many parametrizations, the supported ones share a row.
+    """
     table = Table("claim", "parametrization", "verdict", "estimates", "furthest from its prediction")
     for result in results:
-        names = tuple(dict.fromkeys(row.estimate.prediction.parametrization for row in result.judged))
-        for name in names:
-            part = ClaimResult(result.claim, result.of(name))
+        parts = _parts(result)
+        for name, part in parts.items():
             table.add_row(result.claim, name, MARKS[part.verdict], _counted(part.judged), _told(part.furthest))
-        if not names:
+        if not parts:
             table.add_row(result.claim, "-", MARKS[result.verdict], "0", result.note)
     return table
 
 
+def _parts(result: ClaimResult) -> dict[str, ClaimResult]:
+    parts = {name: ClaimResult(result.claim, result.of(name)) for name in names(result)}
+    if len(parts) <= MOST_TABLES:
+        return parts
+    worse = {name: part for name, part in parts.items() if part.verdict is not Verdict.SUPPORTED}
+    rest = others(result, tuple(worse))
+    return {**worse, f"{len(parts) - len(worse)} tables": rest} if rest.judged else worse
+
+
 def estimates_table(result: ClaimResult) -> Table:
-    """Return a table with a row an estimate of one claim."""
+    """Return a table with a row an estimate of one claim; of very many, those that ``fold.shown`` chooses."""
     columns = ("parametrization", "quantity", "layer", "step", "theory", "rival", "estimate", "95% interval")
     table = Table(*columns, "verdict", "note", title=result.claim, title_justify="left")
-    for row in result.judged:
+    rows, left_out = shown(result.judged)
+    for row in rows:
         e, p = row.estimate, row.estimate.prediction
         table.add_row(
             p.parametrization,
             f"{p.quantity} ({p.kind})",
             _place(p.layer),
             _place(p.step),
-            f"{'≤ ' if p.side == 'at most' else ''}{p.predicted:g} ± {p.tolerance:g}",
+            f"{SIGNS.get(p.side, '')}{p.predicted:g} ± {p.tolerance:g}",
             f"{p.rival:g}",
             f"{e.value:.3f}",
             f"[{e.low:.3f}, {e.high:.3f}]",
             MARKS[row.verdict],
             e.note,
         )
+    if left_out:
+        table.caption = f"{left_out} more are supported and nearer to their predictions; --json has them all"
     return table
 
 

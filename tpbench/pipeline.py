@@ -93,7 +93,8 @@ def plan(selection: Selection) -> list[Job]:
             runs = tuple(points(chosen, selection, hit, code=code_version(), fault=fault))
             flat = tuple(prediction for label in hit for prediction in predicted[label])
             words = partial(labels, dict(runs[0].config)) if runs else None
-            jobs.append(Job(_with_fault(chosen, fault), runs, flat, note, words))
+            charts = partial(chosen.atlas, hit) if chosen.atlas and runs else None
+            jobs.append(Job(_with_fault(chosen, fault), runs, flat, note, words, charts))
     if not any(job.points for job in jobs):
         raise ValueError("; ".join(["there is nothing to run", *(f"{job.claim.name} {job.note}" for job in jobs)]))
     return jobs

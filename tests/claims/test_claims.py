@@ -24,9 +24,20 @@ from tpbench.pipeline import Job, judge_job, plan
 
 MUP = PARAMETRIZATIONS["mup"].as_config()
 SMALL = {"widths": (32, 64, 128, 256, 512), "seeds": 48}
+NARROW = {"widths": (32, 64, 96, 128, 192), "seeds": 24}
 FEW = {"widths": (16, 32, 64, 128, 256, 512), "seeds": 4}
-SIZES = {"word2vec-epochs": FEW, "word2vec-sizes": {"widths": (64, 128, 256, 512, 1024), "seeds": 16}}
-"""Experiment -> the sizes of its small sweep, where they are not the usual ones: epochs of a text take long."""
+SIZES = {
+    "word2vec-epochs": FEW,
+    "word2vec-sizes": {"widths": (64, 128, 256, 512, 1024), "seeds": 16},
+    "regimes": {"widths": (128, 512, 2048, 8192), "seeds": 4, "weights": "lazy"},
+    "alignment": NARROW,
+    "spectra": NARROW,
+    "shrinkage": NARROW,
+    "adam-exponents": NARROW,
+    "cross-entropy-rate": {"widths": (256, 512, 1024, 2048, 4096), "seeds": 8, "weights": "lazy"},
+}
+"""Experiment or claim -> the sizes of its small sweep, where they are not the usual ones: epochs of a text take long,
+Adam's state as well, and regimes come apart at large widths."""
 TRAINED = [claim for claim in CLAIMS.values() if claim.experiment not in TIMED]
 FAULTS = [(claim, fault.name) for claim in TRAINED for fault in claim.faults]
 
@@ -41,7 +52,7 @@ def rows_of(job: Job) -> pd.DataFrame:
 
 
 def judged(claim: Claim, *, fault: str = "", profile: str = "smoke") -> ClaimResult:
-    sizes = SIZES.get(claim.experiment, SMALL)
+    sizes = SIZES.get(claim.name, SIZES.get(claim.experiment, SMALL))
     selection = Selection((claim.name,), profile, "cpu", planted=bool(fault), **sizes)
     [job] = [job for job in plan(selection) if not fault or job.claim.name.endswith(f"+{fault}")]
     return judge_job(job, rows_of(job))

@@ -227,14 +227,15 @@ class ClaimResult:
     @property
     def furthest(self) -> Judged | None:
         """The row furthest from its prediction, in tolerances; one without an estimate is furthest of all."""
-        return max(self.judged, key=_distance, default=None)
+        return max(self.judged, key=distance, default=None)
 
     def of(self, parametrization: str) -> tuple[Judged, ...]:
         """Return the rows of one parametrization."""
         return tuple(row for row in self.judged if row.estimate.prediction.parametrization == parametrization)
 
 
-def _distance(row: Judged) -> float:
+def distance(row: Judged) -> float:
+    """Return how far an estimate is from its prediction, in tolerances; one of nothing is furthest of all."""
     estimate, prediction = row.estimate, row.estimate.prediction
     if math.isnan(estimate.value):
         return math.inf
@@ -265,6 +266,8 @@ class Figure(StrEnum):
     COST = "cost"  # seconds and bytes a step against width
     EPOCHS = "epochs"  # a quantity of finite widths over epochs, against the limits
     FAMILY = "family"  # exponents along a family of parametrizations
+    REGIMES = "regimes"  # measured regimes on the charts of the claim's atlas, and how often they are the predicted
+    RANKED = "ranked"  # the exponents of many parametrizations, a panel a quantity, in order of size
     MAP = "map"  # words on the first two principal components of their vectors, finite and in the limits
 
 
@@ -283,7 +286,8 @@ class Claim:
 
     ``predict`` takes the configuration of a sweep, the abc table among it, and returns what theory says of it;
     it raises ``ValueError`` where the claim does not apply to that table, saying why. ``axis`` places the
-    parametrizations of a family (``Figure.FAMILY``).
+    parametrizations of a family (``Figure.FAMILY``); ``atlas`` makes the charts (``atlas.Atlas``) on which its
+    configurations are drawn, by label (``Figure.REGIMES``).
     """
 
     name: str
@@ -297,6 +301,7 @@ class Claim:
     figures: tuple[Figure, ...]
     notes: str = field(default="")
     axis: Axis | None = None
+    atlas: Callable[[Mapping[str, Config]], Any] | None = None
 
     def __post_init__(self) -> None:
         missing = [profile for profile in PROFILES if profile not in self.sweeps]

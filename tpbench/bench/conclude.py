@@ -103,7 +103,9 @@ def _costs(job: Job, rows: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
 def _drawn(job: Job, result: ClaimResult, rows: pd.DataFrame) -> Pictures:
     from tpbench.bench.plot import draw, encode
 
-    drawn = draw(job.claim, result, rows, labels=None if job.labels is None else job.labels())
+    labels = None if job.labels is None else job.labels()
+    atlas = None if job.atlas is None else job.atlas()
+    drawn = draw(job.claim, result, rows, labels=labels, atlas=atlas)
     return tuple((name, encode(picture)) for name, picture in drawn.items())
 
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from tpbench.bench.estimate import Sample
 
 Array = NDArray[np.float64]
-Fit = Callable[["list[Sample]", float], tuple[float, float, float]]
+Fit = Callable[["list[Sample]", float], tuple[float, ...]]
+"""Returns value, standard error and degrees of freedom."""
 TAIL = 0.025
 """The probability of each tail of a 95% interval."""
 
@@ -66,7 +67,7 @@ def smallest(values: Array, errors: Array, freedom: Array) -> Extreme:
 
 
 def of_each_index(pick: Callable[[Array, Array, Array], Extreme], fit: Fit) -> Callable[[list[Sample], float], Extreme]:
-    """Return the estimator that picks, by ``largest`` or ``smallest``, among what ``fit`` finds of every index alone."""
+    """Return the estimator that picks, by ``largest`` or ``smallest``, among what ``fit`` finds of each index alone."""
 
     def estimator(found: list[Sample], correction: float) -> Extreme:
         indices = range(found[0].values.shape[1])

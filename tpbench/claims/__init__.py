@@ -10,8 +10,11 @@ from importlib import resources
 from tpbench.bench.claim import Claim
 from tpbench.claims import (
     abc_classification,
+    adam_epsilon,
+    adam_exponents,
     coordinate_size,
     cost,
+    cross_entropy_rate,
     dichotomy,
     feature_movement,
     interpolation,
@@ -21,10 +24,13 @@ from tpbench.claims import (
     mup_linear_limit,
     ntk_dynamics,
     ntk_frozen,
+    readout_alignment,
     shift_symmetry,
     sp_blowup,
     sp_kernel,
+    spectral_norms,
     unique_maximal,
+    weight_decay,
     word2vec_analogies,
     word2vec_coordinate_size,
     word2vec_feature_movement,
@@ -32,6 +38,7 @@ from tpbench.claims import (
     word2vec_limit,
     word2vec_wider_is_better,
     zero_output,
+    zero_readout,
 )
 from tpbench.parametrization import did_you_mean
 
@@ -55,6 +62,13 @@ CLAIMS: Mapping[str, Claim] = {
         abc_classification,
         dichotomy,
         unique_maximal,
+        adam_exponents,
+        readout_alignment,
+        cross_entropy_rate,
+        spectral_norms,
+        adam_epsilon,
+        weight_decay,
+        zero_readout,
         word2vec_coordinate_size,
         word2vec_feature_movement,
         word2vec_limit,

@@ -1,42 +1,45 @@
 """The dynamical dichotomy: a table that learns at all either moves its features and its kernel, or neither.
 
 Yang & Hu 2021 (arXiv:2011.14522, section 3): a stable, non-trivial table is in the kernel regime or learns features,
-never both. For each of the sampled tables both are measured, each for itself: how features move (the largest
-exponent over layers) and how the tangent kernel does, relative to itself. Where r = 0 both are Θ(1); where r >= 1/4
-both vanish by n^(-1/4) at least. The theorem is about networks of nonlinear activation that train all layers.
+never both. Both are measured under each of the sampled tables, each for itself: how features move (the largest
+exponent over layers), and the tangent kernel relative to itself. Where r = 0 both are Θ(1); where r >= 1/4 both
+vanish by n^(-1/4) at least. The theorem is about networks of nonlinear activation that train all layers.
 
 Kernel movement has powers of its own: n^(-2r) of second order in the movement, n^(-r-1/2) of first order where signs
-are random, and n^(-r) once the read-out is made of its own updates, whose signs are those of the features. So only
-a bound is judged.
+are random, and n^(-r) once the read-out is made of its own updates, whose signs are those of the features: so a bound
+is judged where it vanishes. Under feature learning with ``c3 > 1`` the read-out's own update vanishes by n^(1-c3) and
+adds a term of first order n^(1-c3) to the kernel's movement, of the other sign than the Θ(1) term of second order
+where one layer alone learns; from widths 2^9 to 2^15 their sum had exponents from -0.43 to 0.09, which says nothing
+of the limit. Features alone are judged there.
 """
 
 from __future__ import annotations
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
-from tpbench.claims.abc_classification import LEAST, prediction, swap, sweeps, tables
-from tpbench.claims.config import replacing_table, table_of
+from tpbench.claims.abc_classification import swap
+from tpbench.claims.config import replacing_table
 from tpbench.claims.coordinate_size import stable_table
-from tpbench.parametrization import Regime, analyse
+from tpbench.claims.regimes import chosen, prediction, resolved, sweeps
+from tpbench.parametrization import Regime, analyse, movement
+from tpbench.parametrization.sample import Coordinates
 
-LEARNING = (Regime.KERNEL, Regime.FEATURE_LEARNING)
+
+def learning(point: Coordinates) -> bool:
+    """Return whether a table learns, and how its features move can be told from its r."""
+    r1, r2, own, passed = point.slacks
+    return point.stable and min(own, passed) == 0 and resolved(min(r1, r2))
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
-    table = stable_table(c)
-    found = analyse(table, c["depth"])
+    table, depth, last = stable_table(c), c["depth"], c["steps"]
+    found = analyse(table, depth)
     if found.regime is Regime.TRIVIAL:
         raise ValueError(f"{table.name!r} is trivial: its output does not move, so it learns in neither way")
     [power] = [-condition.slack for condition in found.conditions if condition.quantity == "Δh"]
-    if -LEAST < power < 0:
-        raise ValueError(f"features of {table.name!r} move by n^({power}), which is too near to n^0 to be told from it")
-    return (
-        prediction(table.name, "activation-change", Kind.LARGEST, power, c["steps"]),
-        prediction(table.name, "kernel-movement", Kind.EXPONENT, power, c["steps"]),
-    )
-
-
-def resolved(name: str) -> bool:
-    return True
+    features = prediction(table.name, "activation-change", Kind.LARGEST, power, last)
+    if power == 0 and movement(table, depth + 1, depth) > 0:
+        return (features,)
+    return features, prediction(table.name, "kernel-movement", Kind.EXPONENT, power, last)
 
 
 CLAIM = Claim(
@@ -45,7 +48,7 @@ CLAIM = Claim(
     source="Yang & Hu 2021, arXiv:2011.14522, section 3",
     rival="Features move while the kernel freezes, or the kernel moves while features freeze.",
     experiment="regimes",
-    sweeps=sweeps(tables(LEARNING)),
+    sweeps=sweeps(chosen(learning)),
     predict=predict,
     faults=(
         Fault(
@@ -54,5 +57,5 @@ CLAIM = Claim(
             replacing_table(swap),
         ),
     ),
-    figures=(Figure.EXPONENTS,),
+    figures=(Figure.RANKED,),
 )

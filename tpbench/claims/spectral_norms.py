@@ -4,25 +4,30 @@ A matrix of entries n^(-(a+b)) has the spectral norm ``n^(-(a+b)) (sqrt(fan_in) 
 update that moves its layer's output by ``ΔW^l x ~ n^(-r_l)`` is aligned with its input, so that it takes a vector of
 length sqrt(fan_in) to one of length ``n^(-r_l) sqrt(fan_out)``:
 
-    |W_0| ~ n^(max(1/2, …) - (a+b)),     |ΔW| ~ n^(-r_l) sqrt(fan_out/fan_in),
+    |W_0| ~ n^(1/2 - (a+b)),     |ΔW| ~ n^(-r_l) sqrt(fan_out/fan_in),
 
-with sqrt(fan_out/fan_in) of size n^(1/2), 1 and n^(-1/2) in the input, hidden and output layers. Features are learnt where both
-are of size sqrt(fan_out/fan_in) (Yang, Simon & Bernstein 2023, arXiv:2310.17813): r_l = 0, which is muP. NTP's read-out
+with sqrt(fan_out/fan_in) of size n^(1/2), 1 and n^(-1/2) in the input, hidden and output layers. Features are learnt
+where both are of that size (Yang, Simon & Bernstein 2023, arXiv:2310.17813): r_l = 0, which is muP. NTP's read-out
 starts larger by n^(1/2), and its updates of the first two layers are smaller by as much. Spectral descent, whose
-updates have one size of all singular values, moves by ``n^(-a-c)`` in spectral norm whatever the gradient's size is;
-the exponents follow from the same r_l (``tpbench.parametrization.rule``).
+updates have singular values of one size, moves by ``n^(-a-c)`` in spectral norm whatever the gradient's size is; the
+exponents follow from the same r_l (``tpbench.parametrization.rule``).
 
-W_0 of a lazy network is never built, so its norm is measured on dense ones.
+At finite width |W_0| of the first layer has the factor 1 + sqrt(fan_in/n), and that of the read-out 1 +
+sqrt(fan_out/n): a correction by n^(-1/2) is fitted.
+
+All networks are dense: W_0 of a lazy one is never built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
-from tpbench.claims.config import replacing_table, rule_of, sweep, table_of
-from tpbench.parametrization import Parametrization, Role, exponent, role_of
+from tpbench.claims.adam_exponents import bounded_table
+from tpbench.claims.config import replacing_table, rule_of, sweep
+from tpbench.parametrization import Parametrization, Role, equivalent, exponent, named, role_of
 
 HALF = Fraction(1, 2)
 SHAPE: Mapping[Role, Fraction] = {Role.INPUT: HALF, Role.HIDDEN: Fraction(0), Role.OUTPUT: -HALF}
@@ -43,7 +48,7 @@ VARIANTS = {"": {}, "spectral descent": {"optimizer": "spectral", "learning_rate
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
-    table, depth, rule = table_of(c), c["depth"], rule_of(c)
+    table, depth, rule = bounded_table(c), c["depth"], rule_of(c)
     found = []
     for layer in range(1, depth + 2):
         role = role_of(layer, depth)
@@ -56,27 +61,43 @@ def predict(c: Config) -> tuple[Prediction, ...]:
 
 
 def _row(name: str, quantity: str, power: Fraction, layer: int, step: int) -> Prediction:
-    """Return a prediction; its rival is the Frobenius norm's exponent for W_0, and an update that is too small."""
-    rival = float(power) + (0.5 if quantity == "initial-norm" else -0.5)
-    # |W_0| of the first layer has the factor 1 + sqrt(inputs/n), that of the read-out 1 + sqrt(outputs/n)
-    correction = 0.5 if quantity == "initial-norm" else 1.0
+    """Return a prediction; its rival is an initial weight that is larger, or an update that is smaller, by sqrt(n)."""
+    initial = quantity == "initial-norm"
     return Prediction(
         name,
         quantity,
         Kind.EXPONENT,
         float(power),
-        rival,
+        rival=float(power) + (0.5 if initial else -0.5),
         tolerance=0.1,
         layer=layer,
         step=step,
-        correction=correction,
+        correction=0.5 if initial else 1.0,  # 1 + sqrt(fan_in/fan_out) of the first layer, and likewise of the last
     )
 
 
-def wrong_everywhere(table: Parametrization, c: Config) -> Parametrization:
-    """Make every initial weight larger by n^(1/2), and every learning rate smaller."""
-    for layer in range(1, c["depth"] + 2):
-        role = role_of(layer, c["depth"])
-        e = table.of(role)
-        table = table.replacing(role, b=e.b - HALF, c=e.c + HALF)
-    return table
+def exchange(table: Parametrization, c: Config) -> Parametrization:
+    """Train NTP in place of muP, and muP in place of all else."""
+    mup = named("mup")
+    return replace(named("ntp") if equivalent(table, mup, rule_of(c)) else mup, name=table.name)
+
+
+CLAIM = Claim(
+    name="spectral-norms",
+    statement="Under muP weights and updates have spectral norms of size sqrt(fan_out/fan_in) in every layer.",
+    source="Yang, Simon & Bernstein 2023, arXiv:2310.17813; NTP's exponents derived",
+    rival="Initial weights are larger, or updates smaller, by n^(1/2).",
+    experiment="spectra",
+    sweeps={
+        "smoke": sweep(TABLES, {64: 64, 96: 48, 128: 32, 192: 16, 256: 12}, SETTINGS, variants=VARIANTS),
+        "nightly": sweep(TABLES, {64: 128, 128: 128, 256: 64, 512: 32, 1024: 12}, SETTINGS, variants=VARIANTS),
+        "full": sweep(
+            TABLES, {64: 256, 128: 256, 256: 128, 512: 64, 1024: 32, 2048: 16, 4096: 8}, SETTINGS, variants=VARIANTS
+        ),
+    },
+    predict=predict,
+    faults=(
+        Fault("exchanged-tables", "NTP is trained in place of muP, and muP in place of NTP", replacing_table(exchange)),
+    ),
+    figures=(Figure.EXPONENTS,),
+)

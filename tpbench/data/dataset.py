@@ -192,6 +192,20 @@ def regression_targets(dataset: Dataset, outputs: int) -> FloatArray:
     )
 
 
+def class_targets(dataset: Dataset, outputs: int) -> FloatArray:
+    """Return the labels as probabilities, one-hot, float64 (examples, classes): what cross-entropy compares with.
+
+    Raises ``ValueError`` for any other number of outputs than classes, or when there are no labels.
+    """
+    if dataset.labels is None or outputs != dataset.classes:
+        has = "no labels" if dataset.labels is None else f"{dataset.classes} classes"
+        raise ValueError(
+            f"cross-entropy needs one output a class: data set {dataset.name!r} has {has}, and {outputs} outputs "
+            "were asked for; change outputs, or take another loss"
+        )
+    return np.eye(dataset.classes)[dataset.labels]
+
+
 def select(dataset: Dataset, examples: int, seed: int) -> Dataset:
     """Return a random subset of ``examples`` examples, as even over the classes as the data set allows.
 

@@ -1,11 +1,11 @@
 """A designed sample of the six-dimensional space of abc tables of the three-layer network, and slices through it.
 
-The abc symmetry leaves two numbers a layer: *canonical* tables have a = 0 and the coordinates (b1, b2, b3, c1, c2, c3).
-Under SGD, with ``m = min(b3, c3)``, ``r1 = m + c1``, ``r2 = m + c2 - 1`` and ``r = min(r1, r2)``, a table is stable when
-``b1 = 0``, ``b2 = 1/2``, ``b3 >= 1/2``, ``c3 >= 1``, ``r >= 0`` and ``b3 + r >= 1`` (Yang & Hu 2021, arXiv:2011.14522,
-section 3, in the notation of the package). The sample has tables that break each condition alone, tables inside,
-on the faces, edges and vertices of what is left, tables an eighth away from those, and the grids of three slices.
-About every other one is written with multipliers (a ≠ 0), which the theory says changes nothing.
+The abc symmetry leaves two numbers a layer: *canonical* tables have a = 0 and coordinates (b1, b2, b3, c1, c2, c3).
+Under SGD, with ``m = min(b3, c3)``, ``r1 = m + c1``, ``r2 = m + c2 - 1`` and ``r = min(r1, r2)``, a table is stable
+when ``b1 = 0``, ``b2 = 1/2``, ``b3 >= 1/2``, ``c3 >= 1``, ``r >= 0`` and ``b3 + r >= 1`` (Yang & Hu 2021,
+arXiv:2011.14522, section 3, in the notation of the package). The sample has tables that break each condition alone,
+tables inside, on the faces, edges and vertices of what is left, tables an eighth away from those, and the grids of
+three slices. About every other one is written with multipliers (a ≠ 0), which the theory says changes nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +43,26 @@ class Coordinates(NamedTuple):
         numbers = [f"{float(number):g}" for number in self]
         return f"b{'_'.join(numbers[:3])}_c{'_'.join(numbers[3:])}"
 
+    @property
+    def starts(self) -> bool:
+        """Whether pre-activations are of size 1 at the start."""
+        return self.b1 == 0 and self.b2 == HALF
+
+    @property
+    def slacks(self) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+        """(r1, r2, c3 - 1, b3 + r - 1): the updates of three layers and W_0 Δx of the read-out are n^(-slack).
+
+        The last is so where pre-activations are of size 1 at the start.
+        """
+        m = min(self.b3, self.c3)
+        r1, r2 = m + self.c1, m + self.c2 - 1
+        return r1, r2, self.c3 - 1, self.b3 + min(r1, r2) - 1
+
+    @property
+    def stable(self) -> bool:
+        """Whether nothing grows and nothing vanishes at the start."""
+        return self.starts and self.b3 >= HALF and min(self.slacks) >= 0
+
 
 def coordinates(b1: str, b2: str, b3: str, c1: str, c2: str, c3: str) -> Coordinates:
     """Return a point from fractions in words."""
@@ -62,12 +82,14 @@ def table(point: Coordinates, *, shifts: Mapping[Role, Fraction] | None = None) 
     return Parametrization(name, SOURCE, written[Role.INPUT], written[Role.HIDDEN], written[Role.OUTPUT])
 
 
-def coordinates_of(p: Parametrization) -> Coordinates | None:
-    """Return the canonical coordinates of a table under SGD; None for a table of one hidden layer."""
-    if p.hidden is None:
-        return None
-    layers = (p.input, p.hidden, p.output)
-    return Coordinates(*(e.a + e.b for e in layers), *(e.c + 2 * e.a for e in layers))
+def coordinates_of(p: Parametrization) -> Coordinates:
+    """Return the canonical coordinates of a table under SGD.
+
+    A table of one hidden layer has a hidden matrix added that moves as much as its first layer: ``r2 = r1``.
+    """
+    first, last = (Exponents(e.a - e.a, e.a + e.b, e.c + 2 * e.a) for e in (p.input, p.output))
+    hidden = (HALF, first.c + 1) if p.hidden is None else (p.hidden.a + p.hidden.b, p.hidden.c + 2 * p.hidden.a)
+    return Coordinates(first.b, hidden[0], last.b, first.c, hidden[1], last.c)
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,7 @@ def _equal_movements(c3: Fraction) -> Callable[[Fraction, Fraction], Coordinates
 SLICES = (
     Slice(
         title="The plane through SP, NTP and muP",
-        axes=("s:  b₃ = ½ + s/2,  c₁ = −s", "u:  c₂ = u − s,  c₃ = u"),
+        axes=("s, from NTP to muP:  b₃ = ½ + s/2,  c₁ = −s", "u, rate of the read-out n^(−u):  c₃ = u,  c₂ = u − s"),
         point=_through_the_named,
         place=lambda point: (2 * point.b3 - 1, point.c3),
         x=_steps("-1/2", "3/2"),
@@ -138,8 +160,8 @@ def _from_movements(b3: Fraction, c3: Fraction, r1: Fraction, r2: Fraction) -> C
 
 
 def _broken_starts() -> Iterator[Coordinates]:
-    for point, (number, right), by in product((MUP, NTP), (("b1", 0), ("b2", HALF)), ("-1/2", "-1/4", "1/4", "1/2")):
-        yield point._replace(**{number: right + Fraction(by)})
+    for point, number, by in product((MUP, NTP), ("b1", "b2"), (-HALF, -QUARTER, QUARTER, HALF)):
+        yield point._replace(**{number: getattr(point, number) + by})
 
 
 def _one_condition_broken() -> Iterator[Coordinates]:

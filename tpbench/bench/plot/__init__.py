@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Picture
 from PIL import Image
 
+from tpbench.bench.atlas import Atlas
 from tpbench.bench.atomic import write_atomically
 from tpbench.bench.claim import Claim, ClaimResult, Figure
 from tpbench.bench.plot.canvas import style
@@ -21,6 +22,8 @@ from tpbench.bench.plot.epochs import draw_epochs
 from tpbench.bench.plot.family import draw_family
 from tpbench.bench.plot.map import draw_map
 from tpbench.bench.plot.powers import draw_costs, draw_exponents
+from tpbench.bench.plot.ranked import draw_ranked
+from tpbench.bench.plot.regimes import draw_regimes
 from tpbench.bench.plot.trajectories import draw_trajectories
 
 Drawer = Callable[[Claim, ClaimResult, pd.DataFrame], Picture]
@@ -33,6 +36,8 @@ FIGURES: Mapping[Figure, Drawer] = {
     Figure.EPOCHS: draw_epochs,
     Figure.FAMILY: draw_family,
     Figure.MAP: draw_map,
+    Figure.RANKED: draw_ranked,
+    Figure.REGIMES: draw_regimes,
 }
 """How each kind of picture is drawn. Call through ``draw``, which sets the style."""
 
@@ -48,19 +53,24 @@ _UNDATED: Mapping[str, Mapping[str, Any]] = {
 
 
 def draw(
-    claim: Claim, result: ClaimResult, rows: pd.DataFrame, labels: Mapping[str, Sequence[str]] | None = None
+    claim: Claim,
+    result: ClaimResult,
+    rows: pd.DataFrame,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    atlas: Atlas | None = None,
 ) -> dict[str, Picture]:
     """Return the pictures of a claim by name, such as ``feature-movement-exponents``.
 
     ``rows`` has the columns parametrization, width, seed, step, layer, index, quantity and value; a
     coordinate that a row lacks is -1. It may have ``weights``, dense or lazy; without, all are dense.
-    ``labels`` are the words of a map by group, in the order of its rows' indices. Raises ``ValueError`` when the
-    result belongs to another claim, or a map has other words than ``labels``.
+    ``labels`` are the words of a map by group, in the order of its rows' indices, ``atlas`` has the charts of regimes.
+    Raises ``ValueError`` when the result belongs to another claim, or a map has other words than ``labels``.
     """
     if result.claim != claim.name:
         raise ValueError(f"the pictures of claim {claim.name!r} need its own result, but got that of {result.claim!r}")
     with style():
-        drawers: Mapping[Figure, Drawer] = {**FIGURES, Figure.MAP: partial(draw_map, labels=labels)}
+        given = {Figure.MAP: partial(draw_map, labels=labels), Figure.REGIMES: partial(draw_regimes, atlas=atlas)}
+        drawers: Mapping[Figure, Drawer] = {**FIGURES, **given}
         return {f"{claim.name}-{figure}": drawers[figure](claim, result, rows) for figure in claim.figures}
 
 

@@ -20,9 +20,10 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from tpbench.bench import words
+from tpbench.bench import fold, words
 from tpbench.bench.atomic import write_atomically
 from tpbench.bench.claim import ABSENT, Claim, ClaimResult, Figure, Verdict
+from tpbench.bench.fold import Shown
 
 PROVENANCE = ("started", "wall_seconds", "commit", "packages", "device", "threads", "seeds")
 """What a report must be told about its run: what ``provenance.provenance`` says, the wall time and the seeds."""
@@ -48,12 +49,24 @@ CAPTIONS = {
         "with their 95% intervals; they should close in on the black dashed line, the network of infinite width. The "
         "grey dotted line is the kernel limit, which learns no features."
     ),
+    Figure.REGIMES: (
+        "Slices through the space of parametrizations. The ground shows the regime that theory gives each point, the "
+        "marks what measured exponents say of networks trained there; the table counts all parametrizations, those on "
+        "no slice among them. Canonical tables: a = 0, b₁ = 0, b₂ = ½ on the slices."
+    ),
+    Figure.RANKED: (
+        "Measured exponents of many parametrizations with their 95% intervals, in order of size. Bands are the values "
+        "that agree with the prediction of their colour; exponents beyond ±1 are drawn at the edge."
+    ),
     Figure.MAP: (
         "Words at the first two principal components of their vectors after training: a finite network, and the "
         "networks of infinite width with features and without. Where features are learned, the groups come apart."
     ),
 }
 """How each kind of picture is read."""
+
+OTHERS = "others"
+"""The column of all parametrizations of claims that are about very many."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -71,11 +84,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one claim; ``cells`` has its verdict under each parametrization, where it applies."""
+    """What the page says of one claim; ``cells`` has its verdict in each column, where it applies.
+
+    ``shown`` are the estimates that the page lists: all of them, or the worst of very many.
+    """
 
     anchor: str
     claim: Claim
     result: ClaimResult
+    shown: Shown
     cells: tuple[Verdict | None, ...]
     images: tuple[Image, ...]
 
@@ -96,8 +113,9 @@ def render(
     """
     _check(claims, results, figures, provenance)
     by_name = {result.claim: result for result in results}
-    judged = [row for result in results for row in result.judged]
-    columns = tuple(dict.fromkeys(row.estimate.prediction.parametrization for row in judged))
+    columns = fold.columns(results)
+    if any(fold.others(result, columns).judged for result in results):
+        columns += (OTHERS,)
     sections = [_section(claim, by_name[claim.name], figures.get(claim.name, ()), columns) for claim in claims]
     return _page().render(
         sections=sections,
@@ -136,12 +154,15 @@ def _check(
 def _section(
     claim: Claim, result: ClaimResult, pictures: Sequence[tuple[str, bytes]], columns: Sequence[str]
 ) -> Section:
-    parts = [ClaimResult(claim.name, result.of(column)) for column in columns]
+    own = [column for column in columns if column != OTHERS]
+    parts = [ClaimResult(claim.name, result.of(name)) for name in own]
+    parts += [fold.others(result, own)] * (len(columns) - len(own))
     return Section(
         # percent-encoded, so that it has no spaces and a link's fragment is the same text
         anchor="claim-" + quote(claim.name, safe=""),
         claim=claim,
         result=result,
+        shown=fold.shown(result.judged),
         cells=tuple(part.verdict if part.judged else None for part in parts),
         images=tuple(_image(name, png, claim, result) for name, png in pictures),
     )

@@ -66,7 +66,7 @@ def _indexed(quantity: str, parts: Sequence[Tensor], seeds: Sequence[int], step:
 
 
 def output_over_signs(ensemble: Ensemble, trace: Trace) -> Tensor:
-    """Return the root mean square of the output over the signs of the read-out's weights, examples and outputs: (seed,).
+    """Return the RMS of the output over the signs of the read-out's weights, examples and outputs: (seed,).
 
     ``f_i = v Σ_j w_ij x_j`` has, over independent signs of the w_ij, the mean square ``v² Σ_j w_ij² x_j²``; Gaussian
     weights have every sign alike, so its mean over networks is that of f². Needs an ensemble without biases.

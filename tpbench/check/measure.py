@@ -1,0 +1,232 @@
+"""Train a user's model at several widths and measure every use of its parameters: ``measure(factory, …)``.
+
+The recorded passes are the training's own forward passes, watched; only a record after the last step costs a pass of
+its own. Every forward pass of a network draws the same random numbers, so that dropout masks do not change from step
+to step: the check compares passes, and is of one thinned network. Compiled models and functions run uncompiled, with
+the same parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tpbench.bench.claim import Row
+from tpbench.check.batches import Batch
+from tpbench.check.factory import Factory, Network, build, parameter_names, parameters_of, plain
+from tpbench.check.measurements import Measurements
+from tpbench.check.places import layers_of
+from tpbench.check.settings import Setting, family_of, scalings, settings_of
+from tpbench.check.uses import Before, Use, rms_of_rows
+from tpbench.check.watch import watch
+
+Progress = Callable[[int, int], None]
+Numbers = Mapping[tuple[int, str, int], float]
+"""Values of one network by number of the use, quantity and step."""
+
+PROPAGATED = "initial-weight-on-change"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One network: its uses at the first pass, without tensors, and its numbers."""
+
+    uses: tuple[Use, ...]
+    numbers: Numbers
+
+
+def measure(
+    factory: Factory,
+    *,
+    widths: Sequence[int],
+    seeds: int,
+    steps: int = 4,
+    record: Sequence[int] | None = None,
+    first_seed: int = 0,
+    device: str = "cpu",
+    family: str | None = None,
+    progress: Progress | None = None,
+) -> Measurements:
+    """Return what training the factory's model at several widths does to every layer.
+
+    ``record`` are the steps after which to measure, by default 0, 1 and ``steps``; ``family`` says what an optimizer of
+    unknown class is; ``progress(done, total)`` counts networks. The factory draws its weights from torch's global
+    generator, which is set to ``first_seed``, ``first_seed + 1``, … at every width and given back unchanged; all
+    networks see one batch. A network whose loss is not finite is trained no further and its remaining numbers are NaN.
+
+    Raises ``ValueError`` where the factory returns something else than a network, its widths are different
+    architectures, or a use of a parameter is not understood.
+    """
+    begun = time.perf_counter()
+    widths, record = _checked(widths, seeds, steps, record)
+    batch: Batch | None = None
+    uses: dict[int, tuple[Use, ...]] = {}
+    settings: dict[int, dict[str, Setting]] = {}
+    found: list[tuple[int, int, Numbers]] = []
+    kind, told = "", ""
+    with torch.compiler.set_stance("force_eager"):
+        for width in widths:
+            for seed in range(first_seed, first_seed + seeds):
+                network = build(factory, width, seed, device, batch)
+                batch = network.batch
+                if width not in settings:
+                    kind, told = type(network.optimizer).__name__, family_of(network.optimizer, family)
+                    settings[width] = settings_of(network.optimizer.param_groups, parameter_names(network.model))
+                followed = follow(network, steps, record, settings[width])
+                uses.setdefault(width, followed.uses)
+                found.append((width, seed, followed.numbers))
+                if progress is not None:
+                    progress(len(found), len(widths) * seeds)
+    layers = layers_of(uses)
+    rows = tuple(_rows(found))
+    seconds = time.perf_counter() - begun
+    return Measurements(widths, seeds, steps, record, kind, told, layers, scalings(settings), rows, seconds)
+
+
+def _checked(
+    widths: Sequence[int], seeds: int, steps: int, record: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    ordered = tuple(sorted(set(widths)))
+    if len(ordered) < 2 or ordered[0] < 1:
+        raise ValueError(f"widths are {list(widths)}: give at least two different positive ones, such as 64, 128, 256")
+    if seeds < 1 or steps < 1:
+        raise ValueError(f"seeds is {seeds} and steps is {steps}: both must be at least 1")
+    recorded = tuple(sorted({0, 1, steps} if record is None else set(record)))
+    if not recorded or recorded[0] != 0 or recorded[-1] > steps or len(recorded) < 2:
+        raise ValueError(
+            f"record is {list(record or [])} of {steps} steps: give 0, to which the others are compared, and at least "
+            f"one of 1 to {steps}"
+        )
+    return ordered, recorded
+
+
+def follow(network: Network, steps: int, record: Sequence[int], settings: Mapping[str, Setting]) -> Followed:
+    """Train one network and return its numbers at the recorded steps. Trains the network it is given."""
+    names, parameters = parameter_names(network.model), parameters_of(network.model)
+    numbers: dict[tuple[int, str, int], float] = {}
+    before: Before | None = None
+    for step in range(record[-1] + 1):
+        last = step == steps
+        if step in record:
+            output, uses = _watched(network, names, before, with_graph=not last)
+            if before is None:
+                used = {name for use in uses for name in use.parameters}
+                before = Before(uses, {name: parameters[name].detach().clone() for name in used})
+            numbers |= _values(uses, step)
+            if step > 0:
+                numbers |= _shrinkages(before, parameters, settings, step)
+        elif not last:
+            output = network.forward()
+        if last or not _trained(network, output):
+            break
+        if step == 0 and before is not None:
+            numbers |= _gradients(before, parameters)
+    assert before is not None
+    uses = [Use(use.name, use.operation, use.parameters, use.fan_in, use.fan_out, {}) for use in before.uses]
+    return Followed(tuple(uses), _missing(before, settings, record) | numbers)
+
+
+def _watched(
+    network: Network, names: Mapping[int, tuple[str, ...]], before: Before | None, with_graph: bool
+) -> tuple[Any, list[Use]]:
+    if with_graph:
+        return watch(network.forward, network.model, names, before, plain)
+    kept = [(buffer, buffer.clone()) for buffer in network.model.buffers()]
+    try:
+        with torch.no_grad():
+            return watch(network.forward, network.model, names, before, plain)
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def _trained(network: Network, output: Any) -> bool:
+    """Take one step; return whether the loss was finite and the step was taken."""
+    loss = network.loss(output, network.batch.targets)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise ValueError(
+            f"the loss is {tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__}, not one number: "
+            "let loss(output, targets) return a scalar tensor, such as a mean"
+        )
+    if not math.isfinite(loss.item()):
+        return False
+    network.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    network.optimizer.step()
+    return True
+
+
+def _values(uses: Sequence[Use], step: int) -> dict[tuple[int, str, int], float]:
+    return {
+        (number, quantity, step): value.item()
+        for number, use in enumerate(uses)
+        for quantity, value in use.numbers.items()
+    }
+
+
+def _gradients(before: Before, parameters: Mapping[str, Tensor]) -> dict[tuple[int, str, int], float]:
+    seen: dict[str, float] = {}
+    for name in before.parameters:
+        gradient = parameters[name].grad
+        if gradient is not None:
+            seen[name] = rms_of_rows(gradient.to_dense() if gradient.is_sparse else gradient).item()
+    return {
+        (number, "gradient", 0): seen[use.parameters[0]]
+        for number, use in enumerate(before.uses)
+        if use.parameters and use.parameters[0] in seen
+    }
+
+
+def _shrinkages(
+    before: Before, parameters: Mapping[str, Tensor], settings: Mapping[str, Setting], step: int
+) -> dict[tuple[int, str, int], float]:
+    seen: dict[str, float] = {}
+    for name in _decayed(before, settings):
+        initial = before.parameters[name].flatten()
+        lost = torch.dot(initial - parameters[name].detach().flatten(), initial)
+        seen[name] = (lost / torch.dot(initial, initial)).item()
+    return {
+        (number, "shrinkage", step): seen[use.parameters[0]]
+        for number, use in enumerate(before.uses)
+        if use.parameters and use.parameters[0] in seen
+    }
+
+
+def _decayed(before: Before, settings: Mapping[str, Setting]) -> list[str]:
+    """Return the parameters that the optimizer decays and that did not begin at zero."""
+    return [name for name, initial in before.parameters.items() if settings[name].decay and bool(initial.any())]
+
+
+def _missing(
+    before: Before, settings: Mapping[str, Setting], record: Sequence[int]
+) -> dict[tuple[int, str, int], float]:
+    """Return NaN for every number that a network trained to the end has after a step."""
+    decayed = _decayed(before, settings)
+    expected: dict[tuple[int, str, int], float] = {}
+    for number, use in enumerate(before.uses):
+        quantities = ["preactivation-change"] if "preactivation" in use.numbers else []
+        quantities += ["weight-update"] if use.parameters else []
+        quantities += [PROPAGATED, "input"] if "input" in use.numbers else []
+        quantities += ["shrinkage"] if use.parameters and use.parameters[0] in decayed else []
+        expected |= {(number, quantity, step): math.nan for quantity in quantities for step in record if step > 0}
+    return expected
+
+
+def _rows(found: Sequence[tuple[int, int, Numbers]]) -> Iterator[tuple[int, Row]]:
+    """Yield the rows, without W_0 Δx of layers whose input never changes, such as those that read the data."""
+    moved = {
+        layer
+        for _, _, numbers in found
+        for (layer, quantity, _), value in numbers.items()
+        if quantity == PROPAGATED and value != 0 and not math.isnan(value)
+    }
+    for width, seed, numbers in found:
+        for (layer, quantity, step), value in sorted(numbers.items()):
+            if quantity != PROPAGATED or layer in moved:
+                yield width, Row(quantity, value, seed=seed, step=step, layer=layer)

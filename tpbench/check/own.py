@@ -1,0 +1,107 @@
+"""What each layer does wrong by itself, apart from what it inherits from the layers before and after it.
+
+All in powers of n. With x the layer's input, delta = dL/dh the signal that comes back to it, m its multiplier and c the
+learning rate's power, the derivative of its parameter is ``m delta x``, and one step moves the pre-activation by
+
+* SGD: ``c + 2 m + delta + 2 x + contraction``; so from the measured update u and derivative g, ``m = u - c - g - x -
+  contraction``, and what is the layer's own is ``c + 2 m``, wherever delta comes from;
+* sign-like and normalising optimizers: ``c + m + x + contraction``: nothing comes from behind.
+
+What the table asks of ``c + 2 m`` or ``c + m`` is known (``Theory.step_size``); the difference is the layer's own.
+Derived here. Exponents are read off as plain slopes: they choose words, and decide no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tpbench.check.expect import EXPECTED_START, HALF, ROLES, Theory
+from tpbench.check.exponent import power
+from tpbench.check.judge import Judgement, Key
+from tpbench.check.measurements import Layer, Measurements, Place
+from tpbench.parametrization import Role
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Own:
+    """A layer's own powers of n beyond what the table asks: of its start and of its update; NaN where unknown.
+
+    ``rate`` is the power of its learning rate as the optimizer has it, ``update_step`` the step of the update that was
+    looked at.
+    """
+
+    layer: Layer
+    start: float
+    update: float
+    rate: float
+    update_step: int
+
+
+def own_exponents(judgement: Judgement, measurements: Measurements) -> Mapping[int, Own]:
+    """Return what every layer that has a parameter does by itself, by number."""
+    powers = {key: power(sizes) for key, sizes in judgement.sizes.items()}
+    powers |= {("gradient", layer, 0): found for (name, layer, _), found in powers.items() if name == "gradient"}
+    return {
+        layer.number: _own(layer, powers, judgement.theory, measurements)
+        for layer in measurements.layers
+        if layer.place is not Place.LOGITS
+    }
+
+
+def rate_power(layer: Layer, measurements: Measurements) -> float:
+    """Return the power of n of a parameter's learning rate; NaN where it is not trained."""
+    scaling = measurements.scalings.get(layer.parameter)
+    return NAN if scaling is None else power({width: np.array([rate]) for width, rate in scaling.rate.items()})
+
+
+def _own(layer: Layer, powers: Mapping[Key, float], theory: Theory, measurements: Measurements) -> Own:
+    start = _started(layer, powers) - _input(layer, powers, 0) - _start(layer, theory)
+    rate = rate_power(layer, measurements)
+    step = next((s for s in (1, measurements.record[-1]) if _is_known(powers, layer, s)), 0)
+    moved = powers.get(("weight-update", layer.number, step), NAN)
+    asked = float(theory.step_size(layer.place))
+    contraction = float(theory.rule.law.contraction[ROLES[layer.place]])
+    x = _input(layer, powers, step)
+    if not theory.rule.law.gradient:
+        return Own(layer, start, moved - x - contraction - asked, rate, step)
+    x_before = _input(layer, powers, 0)
+    derivative = powers.get(("gradient", layer.number, 0), NAN)
+    multiplier = moved - rate - derivative - x - contraction
+    if step == 1 and not math.isnan(multiplier):
+        return Own(layer, start, rate + 2 * multiplier - asked, rate, step)
+    # Nothing moved at the first step (the read-out started at 0): what comes from behind cannot be told apart.
+    said = theory.late.get((ROLES[layer.place], "weight-update"))
+    return Own(layer, start, NAN if said is None else moved - x - x_before - float(said), rate, step)
+
+
+def _started(layer: Layer, powers: Mapping[Key, float]) -> float:
+    expected = powers.get((EXPECTED_START, layer.number, 0), NAN)
+    if math.isnan(expected) or layer.tied or layer.place is not Place.OUTPUT:
+        return powers.get(("preactivation", layer.number, 0), NAN)
+    return expected
+
+
+def _is_known(powers: Mapping[Key, float], layer: Layer, step: int) -> bool:
+    return not math.isnan(powers.get(("weight-update", layer.number, step), NAN))
+
+
+def _input(layer: Layer, powers: Mapping[Key, float], step: int) -> float:
+    """Return the power of n of a layer's input at a step, that of the start where none was recorded."""
+    if layer.place in (Place.VECTOR, Place.FIXED):
+        return 0.0
+    found = (powers.get(("input", layer.number, at), NAN) for at in (step, 0))
+    return next((power for power in found if not math.isnan(power)), 0.0)
+
+
+def _start(layer: Layer, theory: Theory) -> float:
+    """Return what the table asks of W x at the start, for an input of size 1; NaN where nothing is asked."""
+    if layer.place in (Place.INPUT, Place.HIDDEN):
+        return 0.0
+    said = theory.first.get((Role.OUTPUT, "output-initial")) if layer.place is Place.OUTPUT else None
+    return NAN if said is None else float(said + (HALF if layer.tied else 0))

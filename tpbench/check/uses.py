@@ -1,0 +1,191 @@
+"""One use of a parameter, or the logits of one attention, in one forward pass, and what was measured of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tpbench.check.operands import Operand, Parameters
+from tpbench.check.products import Product, some_of
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use in one forward pass. ``numbers`` are the quantities of ``Measurements``, each a tensor of no axes.
+
+    ``start`` are the input and output on the probe rows, for the differences of later passes; logits and entries have
+    an empty input. ``result`` is what the model went on with.
+    """
+
+    name: str
+    operation: str
+    parameters: tuple[str, ...]
+    fan_in: tuple[int, ...]
+    fan_out: tuple[int, ...]
+    numbers: Mapping[str, Tensor]
+    start: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    @property
+    def identity(self) -> tuple[str, str, tuple[str, ...]]:
+        """What must be the same at every step, seed and width."""
+        return self.name, self.operation, self.parameters
+
+
+def rms(x: Tensor) -> Tensor:
+    """Return the root mean square of all entries, float32 or wider; 0 of none."""
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
+    size: Tensor = torch.linalg.vector_norm(wide).div(max(x.numel(), 1) ** 0.5)
+    return size
+
+
+MOST_ENTRIES = 2**16
+
+
+def rms_of_rows(x: Tensor) -> Tensor:
+    """Return the root mean square of so many rows of a parameter or gradient that a per cent of it is known."""
+    rows = max(16, MOST_ENTRIES * len(x) // max(x.numel(), 1)) if x.dim() > 1 else 0
+    return rms(some_of(x, rows) if 0 < rows < len(x) else x)
+
+
+MASKED = -1e4
+"""Logits at or below this at the first pass are those of a mask, and are left out."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the first pass saw: its uses and copies of the initial parameters."""
+
+    uses: Sequence[Use]
+    parameters: Parameters
+
+
+def changes(product: Product, start: tuple[Tensor | None, Tensor | None], initial: Tensor) -> dict[str, Tensor]:
+    """Return the change of a product since the first pass: all of it, (W_t - W_0) x_t, and W_0 (x_t - x_0).
+
+    One product, W_0 x_t, gives both parts as differences. A part that is so small beside the output that rounding
+    would show is computed again from W_t - W_0 or x_t - x_0.
+    """
+    x_0, y_0 = start
+    assert x_0 is not None
+    assert y_0 is not None
+    x, y, apply = product.x, product.y, product.apply
+    same = torch.equal(x, x_0)
+    between = y_0 if same else apply(initial, x)
+    least = rms(y_0) * ROUNDINGS * torch.finfo(y.dtype).eps
+    update, carried = rms(y - between), rms(between - y_0)
+    numbers = {
+        "preactivation-change": rms(y - y_0),
+        "weight-update": update if update > least else rms(apply(product.weight.value - initial, x)),
+    }
+    if x.is_floating_point():
+        numbers["initial-weight-on-change"] = carried if same or carried > least else rms(apply(initial, x - x_0))
+    return numbers
+
+
+ROUNDINGS = 1e4
+"""A difference of two outputs is trusted where it is so many rounding errors of the outputs."""
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"{number}{ending}"
+
+
+class Ledger:
+    """The uses of one forward pass, in its order, and their numbers."""
+
+    def __init__(self, names: Mapping[int, tuple[str, ...]], before: Before | None) -> None:
+        """``names`` of parameters by ``id``; ``before`` is what the first pass saw, None in the first pass."""
+        self._uses: list[Use] = []
+        self._aliases = {all_names[0]: all_names for all_names in names.values()}
+        self._before = before
+        self._counts: dict[str, int] = {}
+        self._entries: set[tuple[tuple[str, ...], tuple[int, ...]]] = set()
+
+    def scaled(self, multipliers: Mapping[int, float]) -> list[Use]:
+        """Return the uses, their outputs times their multipliers."""
+        return [
+            replace(
+                use,
+                numbers={
+                    name: value if name == "input" else value * multipliers[number]
+                    for name, value in use.numbers.items()
+                },
+            )
+            if number in multipliers
+            else use
+            for number, use in enumerate(self._uses)
+        ]
+
+    def _name(self, base: str) -> str:
+        number = self._counts[base] = self._counts.get(base, 0) + 1
+        return base if number == 1 else f"{base} ({_ordinal(number)} use)"
+
+    def _named(self, operand: Operand, module: str) -> str:
+        aliases = self._aliases[operand.parameters[0]]
+        own = [alias for alias in aliases if alias.rpartition(".")[0] == module]
+        return self._name((own or list(aliases))[0].removesuffix(".weight"))
+
+    def _earlier(self, identity: tuple[str, str, tuple[str, ...]]) -> Use | None:
+        if self._before is None:
+            return None
+        number, uses = len(self._uses), self._before.uses
+        if number >= len(uses) or uses[number].identity != identity:
+            was = uses[number].name if number < len(uses) else "nothing more"
+            raise ValueError(
+                f"the forward pass uses {identity[0]} ({identity[1]}) where the first pass used {was}: the check "
+                "compares passes, so the model must do the same at every step"
+            )
+        return uses[number]
+
+    def add_product(self, product: Product, module: str) -> int:
+        """Add a product and return its number."""
+        name, weight = self._named(product.weight, module), product.weight
+        earlier = self._earlier((name, product.operation, weight.parameters))
+        x, y = product.x, product.y
+        if earlier is None or self._before is None:
+            numbers = {"preactivation": rms(y)}
+            if x.is_floating_point():
+                numbers["expected-preactivation"] = (
+                    rms_of_rows(weight.value) * math.prod(product.fan_in) ** 0.5 * rms(x)
+                )
+        else:
+            numbers = changes(product, earlier.start, weight.at(self._before.parameters))
+        if x.is_floating_point():
+            numbers["input"] = rms(x)
+        sizes = (tuple(product.fan_in), tuple(product.fan_out))
+        kept = (x, y) if earlier is None else (None, None)
+        self._uses.append(Use(name, product.operation, weight.parameters, *sizes, numbers, kept))
+        return len(self._uses) - 1
+
+    def add_entries(self, operation: str, operand: Operand, module: str) -> int | None:
+        """Add a parameter used entry by entry and return its number; None where it was used so before."""
+        shape = tuple(operand.value.shape)
+        if (operand.parameters, shape) in self._entries:
+            return None
+        self._entries.add((operand.parameters, shape))
+        name = self._named(operand, module)
+        numbers: dict[str, Tensor] = {}
+        if self._earlier((name, operation, operand.parameters)) is not None and self._before is not None:
+            numbers["weight-update"] = rms(operand.value - operand.at(self._before.parameters))
+        self._uses.append(Use(name, operation, operand.parameters, (), shape, numbers))
+        return len(self._uses) - 1
+
+    def add_logits(self, logits: Tensor, scale: float, module: str) -> None:
+        """Add the logits of an attention, ``scale`` times averages of products of query and key."""
+        name = self._name(f"{module} logits".strip())
+        earlier = self._earlier((name, "attention", ()))
+        if earlier is None:
+            kept = logits[~(logits <= MASKED)]
+            numbers = {"preactivation": rms(kept), "attention-scale": logits.new_tensor(scale, dtype=torch.float64)}
+            use = Use(name, "attention", (), (), (), numbers, (None, logits))
+        else:
+            first = earlier.start[1]
+            assert first is not None
+            change = (logits - first)[~(first <= MASKED)]
+            use = Use(name, "attention", (), (), (), {"preactivation-change": rms(change)})
+        self._uses.append(use)
