@@ -73,13 +73,13 @@ def with_epsilon(factory: Callable[[int], Built], eps: float) -> Factory:
 
 
 def mup_readout_rate(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return mup's SGD, with the rate of what reads all neurons as it was at ``BASE``."""
+    """Return mup's SGD, with the rate of the read-out's matrix as it was at ``BASE``."""
     optimizer: torch.optim.Optimizer = mup.MuSGD(parameters, lr=0.1)
-    for group in optimizer.param_groups:
-        if any(parameter.ndim == 2 and len(parameter) == CLASSES for parameter in group["params"]):
-            kept = [p for p in group["params"] if p.ndim == 2 and len(p) == CLASSES]
-            group["params"] = [p for p in group["params"] if all(p is not one for one in kept)]
-            optimizer.add_param_group({"params": kept, "lr": 0.1})
+    for group in tuple(optimizer.param_groups):
+        matrices = [p for p in group["params"] if p.ndim == 2 and len(p) == CLASSES]
+        if matrices:
+            group["params"] = [p for p in group["params"] if len(p) != CLASSES]
+            optimizer.add_param_group({"params": matrices, "lr": 0.1})
     return optimizer
 
 

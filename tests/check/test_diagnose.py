@@ -86,6 +86,27 @@ def test_own_exponents_are_what_was_planted_whatever_is_wrong_elsewhere(number: 
         assert each.rate == pytest.approx(planted.get(place, 0.0), abs=1e-9)
 
 
+def with_multiplier_on_the_input(found: Measurements, number: int, power: float) -> Measurements:
+    """Return what is measured where the layer's multiplier is applied to its input, as MuReadout does it."""
+    rows = [
+        (width, row._replace(value=row.value * (width / WIDTHS[0]) ** power))
+        if (row.quantity, row.layer) == ("input", number)
+        else (width, row)
+        for width, row in found.rows
+    ]
+    return replace(found, rows=tuple(rows))
+
+
+@pytest.mark.parametrize(("net", "family"), [(MUP_SGD, "sgd"), (MUP_ADAM, "adam")])
+def test_it_does_not_matter_where_a_multiplier_is_applied(net: tuple[Dense, ...], family: str) -> None:
+    plain = measurements(changed(net, 3, m=0.5), family)
+    (one,), (other,) = (
+        report_on(each, named("mup")).findings for each in (plain, with_multiplier_on_the_input(plain, 3, 0.5))
+    )
+    assert one == other
+    assert one.cause is Cause.MULTIPLIER
+
+
 def test_the_parametrization_that_a_model_follows_is_recognised() -> None:
     report = reported(NTP_SGD, "sgd")
     assert any("those of ntp" in note for note in report.notes)

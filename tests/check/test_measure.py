@@ -96,7 +96,7 @@ def test_shrinkage_is_the_lost_share_of_the_initial_weight_and_only_of_decayed_o
 
 
 def test_known_exponents_come_out() -> None:
-    """SGD on a standard network whose loss is linear: the hidden update of one step grows like n^(1/2) * n^(-1/2) …
+    """SGD on a standard network whose loss is linear: the powers of one step by hand.
 
     With W_out of standard deviation n^(-1/2), the derivative of a neuron is n^(-1/2), and W_1 moves by n^(-1/2) at a
     rate without powers; the read-out moves by n^0 an entry, so n^1 an output, and its start is n^0.

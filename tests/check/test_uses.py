@@ -110,6 +110,38 @@ def test_every_way_to_write_a_product_gives_the_numbers_of_the_formulas(way: str
     check_hand(factory, PLAIN, measured)
 
 
+def test_a_weight_that_is_one_row_reads_out_one_number() -> None:
+    class Row(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.read = nn.Linear(5, width, bias=False)
+            self.row = nn.Parameter(torch.randn(width, device=CPU))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.linear(torch.tanh(self.read(x)), self.row)
+
+    def factory(width: int) -> tuple[Any, ...]:
+        return trained(Row(width), (X, Y[:, 0]))
+
+    measured = measure(factory, widths=WIDTHS, seeds=1, steps=STEPS)
+    assert layer(measured, "row").place is Place.OUTPUT
+    check_hand(
+        factory, {"row": Hand(lambda P: torch.tanh(X @ P["read.weight"].T), lambda P, x: x @ P["row"])}, measured
+    )
+
+
+def test_a_layer_of_many_neurons_is_measured_on_some_of_them() -> None:
+    def factory(width: int) -> tuple[Any, ...]:
+        return trained(nn.Sequential(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, 3)), (X, Y))
+
+    wide = 1100
+    measured = measure(factory, widths=(8, wide), seeds=1, steps=STEPS)
+    first, last = (history["0.weight"] for history in (histories(factory, wide, STEPS)[at] for at in (0, STEPS)))
+    assert value(measured, "0", "preactivation", 0, wide) == pytest.approx(rms(X @ first[::2].T), rel=1e-10)
+    moved = X @ (last - first)[::2].T
+    assert value(measured, "0", "weight-update", STEPS, wide) == pytest.approx(rms(moved), rel=1e-8)
+
+
 def test_a_product_by_another_matrix_is_noticed() -> None:
     factory = written(WAYS["operator"])
     measured = measure(factory, widths=WIDTHS, seeds=1, steps=STEPS)

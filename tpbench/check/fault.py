@@ -11,12 +11,9 @@ from tpbench.bench.words import theory
 from tpbench.check.expect import EXPECTED_START
 from tpbench.check.judge import Judgement
 from tpbench.check.measurements import Layer, Measurements
-from tpbench.check.own import Own
+from tpbench.check.own import OFF_START, OFF_UPDATE, Own
 from tpbench.check.phrases import grows, measured_text, quantity_text
 from tpbench.parametrization import Family
-
-OFF_START, OFF_UPDATE = 0.15, 0.3
-"""From where on a layer's own power of n is a fault of its own: sharp at the start, half of n^(1/2) and more after."""
 
 
 class Cause(StrEnum):

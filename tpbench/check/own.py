@@ -26,6 +26,10 @@ from tpbench.check.measurements import Layer, Measurements, Place
 from tpbench.parametrization import Role
 
 NAN = math.nan
+OFF_START, OFF_UPDATE = 0.15, 0.3
+"""From where on a layer's own power of n is a fault of its own: sharp at the start, half of n^(1/2) and more after."""
+NOISE = 0.1
+"""Growth of an input that is taken for none: it would count twice in what is the layer's own."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,17 @@ def rate_power(layer: Layer, measurements: Measurements) -> float:
 
 
 def _own(layer: Layer, powers: Mapping[Key, float], theory: Theory, measurements: Measurements) -> Own:
-    start = _started(layer, powers) - _input(layer, powers, 0) - _start(layer, theory)
+    inherits = _inherits(layer, powers, measurements)
+    x_before = _inherited(layer, powers, 0, inherits)
+    start = _started(layer, powers) - x_before - _start(layer, theory)
     rate = rate_power(layer, measurements)
     step = next((s for s in (1, measurements.record[-1]) if _is_known(powers, layer, s)), 0)
     moved = powers.get(("weight-update", layer.number, step), NAN)
     asked = float(theory.step_size(layer.place))
     contraction = float(theory.rule.law.contraction[ROLES[layer.place]])
-    x = _input(layer, powers, step)
+    x = _inherited(layer, powers, step, inherits)
     if not theory.rule.law.gradient:
         return Own(layer, start, moved - x - contraction - asked, rate, step)
-    x_before = _input(layer, powers, 0)
     derivative = powers.get(("gradient", layer.number, 0), NAN)
     multiplier = moved - rate - derivative - x - contraction
     if step == 1 and not math.isnan(multiplier):
@@ -78,6 +83,29 @@ def _own(layer: Layer, powers: Mapping[Key, float], theory: Theory, measurements
     # Nothing moved at the first step (the read-out started at 0): what comes from behind cannot be told apart.
     said = theory.late.get((ROLES[layer.place], "weight-update"))
     return Own(layer, start, NAN if said is None else moved - x - x_before - float(said), rate, step)
+
+
+def _inherits(layer: Layer, powers: Mapping[Key, float], measurements: Measurements) -> bool:
+    """Return whether a layer before this one starts off, so that this one's input is another than it should be.
+
+    Otherwise an input that is no power 0 of n has a multiplier, as that of mup's MuReadout: the layer's own.
+    """
+    before = (o for o in measurements.layers[: layer.number] if o.place in (Place.INPUT, Place.HIDDEN))
+    return any(abs(powers.get(("preactivation", other.number, 0), 0.0)) > OFF_START for other in before)
+
+
+def _inherited(layer: Layer, powers: Mapping[Key, float], step: int, inherits: bool) -> float:
+    """Return the power of n that a layer's input has too much: at the start, and what training added to it."""
+    if layer.place in (Place.VECTOR, Place.FIXED):
+        return 0.0
+    start = _or(powers.get(("input", layer.number, 0), NAN), 0.0)
+    now = _or(powers.get(("input", layer.number, step), NAN), start)
+    grown = now - start if abs(now - start) > NOISE else 0.0
+    return grown + (start if inherits else 0.0)
+
+
+def _or(value: float, instead: float) -> float:
+    return instead if math.isnan(value) else value
 
 
 def _started(layer: Layer, powers: Mapping[Key, float]) -> float:
@@ -89,14 +117,6 @@ def _started(layer: Layer, powers: Mapping[Key, float]) -> float:
 
 def _is_known(powers: Mapping[Key, float], layer: Layer, step: int) -> bool:
     return not math.isnan(powers.get(("weight-update", layer.number, step), NAN))
-
-
-def _input(layer: Layer, powers: Mapping[Key, float], step: int) -> float:
-    """Return the power of n of a layer's input at a step, that of the start where none was recorded."""
-    if layer.place in (Place.VECTOR, Place.FIXED):
-        return 0.0
-    found = (powers.get(("input", layer.number, at), NAN) for at in (step, 0))
-    return next((power for power in found if not math.isnan(power)), 0.0)
 
 
 def _start(layer: Layer, theory: Theory) -> float:

@@ -80,7 +80,9 @@ def _linear(call: Call) -> Product | None:
     x, weight, bias = given["input"], call.operands.get(given["weight"]), given.get("bias")
     if weight is None:
         return None
-    fan_out, fan_in = weight.value.shape if weight.value.dim() == 2 else (1, len(weight.value))
+    if weight.value.dim() == 1:
+        return _times(weight, x, call.out)
+    fan_out, fan_in = weight.value.shape
     y = rows_of(call.out)
     y = y if bias is None else y - bias
     every = max(1, fan_out // PROBE_OUTPUTS)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tpbench.check.expect import DECAY, ROLES, SCALE
 from tpbench.check.exponent import size
-from tpbench.check.fault import OFF_START, Case, Cause, Finding, seen
+from tpbench.check.fault import Case, Cause, Finding, seen
 from tpbench.check.measurements import Place
+from tpbench.check.own import OFF_START
 from tpbench.check.phrases import NOUNS, as_for, lacks, power_text
 from tpbench.parametrization import Family
 

@@ -69,7 +69,7 @@ CLAIM = Claim(
     experiment="training",
     sweeps={
         "smoke": sweep(
-            TABLES, {}, SETTINGS, lazy={2**9: 32, 2**10: 24, 2**11: 16, 2**12: 8, 2**13: 4}, variants=VARIANTS
+            TABLES, {}, SETTINGS, lazy={2**9: 64, 2**10: 40, 2**11: 24, 2**12: 10, 2**13: 4}, variants=VARIANTS
         ),
         "nightly": sweep(
             TABLES, {}, SETTINGS, lazy={2**8: 64, 2**10: 32, 2**12: 24, 2**14: 12, 2**16: 4}, variants=VARIANTS

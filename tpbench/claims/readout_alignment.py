@@ -43,6 +43,7 @@ SETTINGS = {
     "steps": 20,
     "record": [0, 1, 5, 20],
 }
+BRIEF = {**SETTINGS, "steps": 5, "record": [0, 1, 5]}
 VARIANTS = {"fixed derivative": {"loss": "linear"}, "cross-entropy": {"loss": "cross-entropy"}}
 
 
@@ -79,7 +80,7 @@ CLAIM = Claim(
     rival="They do not align: their cosine falls like n^(-1/2), and W_0 Δx is smaller by as much.",
     experiment="alignment",
     sweeps={
-        "smoke": sweep(TABLES, {64: 48, 96: 32, 128: 16, 192: 12, 256: 8}, SETTINGS, variants=VARIANTS),
+        "smoke": sweep(TABLES, {32: 192, 64: 128, 128: 64, 256: 24, 512: 6}, BRIEF, variants=VARIANTS),
         "nightly": sweep(TABLES, {64: 96, 128: 64, 256: 32, 512: 16, 1024: 6}, SETTINGS, variants=VARIANTS),
         "full": sweep(
             TABLES, {64: 256, 128: 256, 256: 128, 512: 64, 1024: 64, 2048: 32, 4096: 16}, SETTINGS, variants=VARIANTS

@@ -44,6 +44,7 @@ SETTINGS = {
     "steps": 3,
     "record": [0, 1, 3],
 }
+BRIEF = {**SETTINGS, "record": [0, 3]}
 VARIANTS = {"": {}, "spectral descent": {"optimizer": "spectral", "learning_rate": 1.0}}
 
 
@@ -89,7 +90,7 @@ CLAIM = Claim(
     rival="Initial weights are larger, or updates smaller, by n^(1/2).",
     experiment="spectra",
     sweeps={
-        "smoke": sweep(TABLES, {64: 64, 96: 48, 128: 32, 192: 16, 256: 12}, SETTINGS, variants=VARIANTS),
+        "smoke": sweep(TABLES, {64: 128, 96: 96, 128: 64, 256: 24, 512: 4}, BRIEF, variants=VARIANTS),
         "nightly": sweep(TABLES, {64: 128, 128: 128, 256: 64, 512: 32, 1024: 12}, SETTINGS, variants=VARIANTS),
         "full": sweep(
             TABLES, {64: 256, 128: 256, 256: 128, 512: 64, 1024: 32, 2048: 16, 4096: 8}, SETTINGS, variants=VARIANTS

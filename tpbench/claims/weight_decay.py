@@ -3,7 +3,7 @@
 AdamW as torch has it (Loshchilov & Hutter 2019, arXiv:1711.05101) takes ``w <- (1 - lr lambda) w - lr m/(sqrt(v) +
 epsilon)``. With ``lr ~ n^(-c)`` and ``lambda ~ n^(-d)`` a step shrinks the initial weights by a share
 
-    1 - <W_t, W_0>/|W_0|^2 ~ n^(-(c + d)):
+    S = 1 - <W_t, W_0>/|W_0|^2 ~ n^(-(c + d)):
 
 n^(-1) in hidden layers and n^(-1/2) in muP's first and last for a constant lambda (d = 0), so that the decay of wide
 networks fades, and the same at every width for ``lambda ~ n^c``: what has to be kept is the time scale 1/(lr lambda)
@@ -44,7 +44,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     for step in c["record"][1:]:
         for layer in range(1, depth + 2):
             role = role_of(layer, depth)
-            power, rate = -float(shrinkage(table, role, rule)), float(table.of(role).c)
+            power, rate = float(-shrinkage(table, role, rule)), float(table.of(role).c)
             rival = next((each for each in (0.0, -rate) if each != power), power - 0.5)
             found.append(Prediction(table.name, "shrinkage", Kind.EXPONENT, power, rival, 0.1, layer, step))
     return tuple(found)

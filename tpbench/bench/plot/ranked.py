@@ -76,6 +76,6 @@ def _band(
 ) -> None:
     low, high = (min(max(end, SHOWN[0]), SHOWN[1]) for end in band(row.estimate))
     axes.fill_between([places[0] - 0.5, places[1] + 0.5], low, high, color=colour, alpha=0.15, lw=0)
-    height, side = {Side.AT_MOST: (low, "bottom"), Side.AT_LEAST: (high, "top")}.get(asked.side, (high, "bottom"))
-    middle = sum(places) / 2
-    axes.text(middle, height, f"theory {told}", fontsize=8, color=colour, va=side, ha="center")
+    corners = {Side.AT_MOST: (places[1], low, "bottom", "right"), Side.AT_LEAST: (places[0], high, "top", "left")}
+    x, y, vertical, horizontal = corners.get(asked.side, (sum(places) / 2, high, "bottom", "center"))
+    axes.text(x, y, f"theory {told}", fontsize=8, color=colour, va=vertical, ha=horizontal)
