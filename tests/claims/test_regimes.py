@@ -55,7 +55,9 @@ def test_the_nightly_sweep_has_at_least_200_tables_and_the_known_ones() -> None:
     swept = CLAIMS["abc-classification"].sweeps["nightly"].parametrizations
     assert len(swept) >= 200
     assert set(swept) >= set(NAMES)
-    smoke = {regime(ALL[name], depth_of(ALL[name])) for name in CLAIMS["abc-classification"].sweeps["smoke"].parametrizations}
+    smoke = {
+        regime(ALL[name], depth_of(ALL[name])) for name in CLAIMS["abc-classification"].sweeps["smoke"].parametrizations
+    }
     assert smoke == set(Regime)
 
 
@@ -147,8 +149,7 @@ def inside(chart: Chart, name: str, x: float, y: float) -> bool:
         first, last = (np.array([x, y]) - end for end in (corners[0], corners[-1]))
         return bool(abs(first[0] * last[1] - first[1] * last[0]) < 1e-9 and first @ last <= 1e-9)
     turns = [
-        (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
-        for a, b in itertools.pairwise([*corners, corners[0]])
+        (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) for a, b in itertools.pairwise([*corners, corners[0]])
     ]
     return min(turns) >= -1e-9
 
@@ -236,7 +237,9 @@ def test_parts_are_those_of_the_last_step_and_the_layers_are_all_there() -> None
         ("output-change", 3): [-1],
         ("kernel-movement", 3): [-1],
     }
-    values = {name: part.pivot(index="seed", columns="index", values="value") for name, part in rows.groupby("quantity")}
+    values = {
+        name: part.pivot(index="seed", columns="index", values="value") for name, part in rows.groupby("quantity")
+    }
     np.testing.assert_array_equal(values["growth"].iloc[:, 3:], values["layer-update"])
     np.testing.assert_array_equal(values["growth"].iloc[:, :2], values["initial-size"])
 
@@ -262,11 +265,18 @@ def test_measured_exponents_tell_the_regime_of_a_table(point: object, named: str
 
 def test_a_table_of_the_users_is_classified_and_compared_with_theory() -> None:
     """A user's table under its own name: judged, placed on the charts, and refused where a claim says nothing of it."""
-    mine = {"mine": {**NAMED["ntp"].as_config(), "name": "mine"}, "unstable": {**NAMED["sp"].as_config(), "name": "unstable"}}
+    mine = {
+        "mine": {**NAMED["ntp"].as_config(), "name": "mine"},
+        "unstable": {**NAMED["sp"].as_config(), "name": "unstable"},
+    }
     jobs = plan(Selection(SHARED, "smoke", "cpu", tables=mine, widths=(64, 128, 256), seeds=2, weights="lazy"))
     classification, dichotomy, maximal = jobs
     assert {p.parametrization for p in classification.predictions} == {"mine", "unstable"}
-    assert {p.parametrization for p in dichotomy.predictions} == {p.parametrization for p in maximal.predictions} == {"mine"}
+    assert (
+        {p.parametrization for p in dichotomy.predictions}
+        == {p.parametrization for p in maximal.predictions}
+        == {"mine"}
+    )
     assert "'unstable' is not stable" in dichotomy.note
     assert classification.atlas is not None
     assert classification.atlas().predicted == {"mine": "kernel", "unstable": "unstable"}

@@ -72,9 +72,22 @@ class Case:
 
     @property
     def updates_off(self) -> float:
-        """The own excess of the layer's update, 0 where no update is refuted or it is inherited."""
-        update = self.own.update if self.own and "weight-update" in self.off else 0.0
-        return update if abs(update) > OFF_UPDATE else 0.0
+        """The own excess of the layer's update, 0 where no update is off or it is inherited.
+
+        A power that is near a half is taken for that half, as the theory's powers are. An excess of another sign than
+        what was seen would be advice against one's eyes: it is taken for inherited.
+        """
+        row = self.off.get("weight-update")
+        if self.own is None or row is None or not abs(self.own.update) > OFF_UPDATE:
+            return 0.0
+        away = row.estimate.value - row.estimate.prediction.predicted
+        return near_half(self.own.update) if away * self.own.update > 0 else 0.0
+
+
+def near_half(power: float) -> float:
+    """Return the multiple of 1/2 that a power is within 0.2 of, or else the power."""
+    half = round(2 * power) / 2
+    return half if abs(half - power) <= 0.2 else power
 
 
 def seen(row: Judged, layer: Layer) -> str:

@@ -12,7 +12,7 @@ from tpbench.claims.experiments.setup import Setup, in_parts, rows_of, setup
 from tpbench.networks.measure import Measured, rms
 from tpbench.networks.mlp import forward
 from tpbench.networks.train import train
-from tpbench.parametrization import Role
+from tpbench.parametrization.symmetry import roles
 
 
 def run(point: Point) -> Iterator[Row]:
@@ -41,7 +41,8 @@ def run(point: Point) -> Iterator[Row]:
 
 def shifted_config(c: Config) -> Config:
     """Return the configuration of the twin."""
-    table, shifts = table_of(c), {Role(role): Fraction(theta) for role, theta in c["shift"].items()}
+    table = table_of(c)
+    shifts = {role: Fraction(c["shift"][role.value]) for role in roles(table)}
     for role, theta in shifts.items():
         table = table.shifted(role, theta, c["gauge"])
     twin = {**c, "parametrization": table.as_config()}
