@@ -32,10 +32,11 @@ lint: venv ## style, types, import contracts
 	$(BIN)/lint-imports
 
 # On a busy machine set OMP_WAIT_POLICY=PASSIVE: waiting threads that spin steal the cores they wait for.
-bench: venv ## measure with pytest-benchmark, print the tables against a plain loop and against gensim
+bench: venv ## measure with pytest-benchmark, print the tables against a plain loop, gensim and mup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/word2vec_speed.py
+	$(BIN)/python benchmarks/check_speed.py
 
 asv: venv ## measure this commit with asv and publish the pages
 	sh benchmarks/run_asv.sh

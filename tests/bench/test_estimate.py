@@ -189,6 +189,8 @@ KINDS: Mapping[Kind, Draw] = {
     Kind.FALL: to_limit(1.0),
     Kind.RISE: to_limit(1.0),
     Kind.NARROWEST: to_limit(1.0),
+    Kind.LARGEST: root_mean_square(-0.5, 4),
+    Kind.SMALLEST: root_mean_square(-0.5, 4),
 }
 POWER_KINDS = (Kind.EXPONENT, Kind.SPREAD, Kind.BIAS)
 

@@ -21,7 +21,7 @@ def row(number: int, verdict: Verdict = Verdict.SUPPORTED) -> Judged:
 
 
 def result(count: int, *wrong: int, claim: str = "many") -> ClaimResult:
-    verdicts = {number: Verdict.REFUTED for number in wrong}
+    verdicts = dict.fromkeys(wrong, Verdict.REFUTED)
     return ClaimResult(claim, tuple(row(i, verdicts.get(i, Verdict.SUPPORTED)) for i in range(count)))
 
 

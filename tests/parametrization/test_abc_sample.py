@@ -1,4 +1,4 @@
-"""The designed sample: it covers what it promises, its quick formulas agree with the theory, slices hold what they say."""
+"""The designed sample: it covers what it promises, quick formulas agree with the theory, slices hold what they say."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ANALYSED = {name: analyse(found, 2) for name, found in sample().items()}
 def test_there_are_enough_tables_and_their_names_are_their_own() -> None:
     assert len(sample()) >= 200
     assert not sample().keys() & NAMED.keys()
-    assert len({point for point in POINTS.values()}) == len(sample()), "no two are one network"
+    assert len(set(POINTS.values())) == len(sample()), "no two are one network"
     for name, found in sample().items():
         assert re.fullmatch(r"[\w.+-]{1,40}", name)
         assert from_config(found.as_config()) == found

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -72,8 +73,8 @@ def estimate(prediction: Prediction, rows: pd.DataFrame) -> Estimate:
         notes.append(f"no finite-width correction: {len(usable)} widths, {WIDTHS_FOR_CORRECTION} are needed")
     value, error, freedom, *ends = ESTIMATORS[prediction.kind](usable, prediction.correction)
     reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    low, high = ends or (value - reach, value + reach)
-    high = HIGH_ENDS[prediction.kind](usable) if prediction.kind in HIGH_ENDS else high
+    high = HIGH_ENDS[prediction.kind](usable) if prediction.kind in HIGH_ENDS else value + reach
+    low, high = ends or (value - reach, high)
     widths = tuple(s.width for s in usable)
     return Estimate(prediction, value, error, freedom, low, high, widths, "; ".join(notes), diverged)
 
@@ -86,9 +87,8 @@ def _is_silent(kind: Kind, values: Array) -> bool:
     """Return whether a size has no logarithm: all values zero, or all seeds equal where their spread is the size."""
     if kind in WITHOUT_LOGARITHM:
         return False
-    if kind in OF_EACH_INDEX:
-        return not np.any(values, axis=0).all()
-    return not np.any(values - values[0] if kind is Kind.SPREAD else values)
+    seen = np.any(values - values[0] if kind is Kind.SPREAD else values, axis=0)
+    return not (seen.all() if kind in OF_EACH_INDEX else seen.any())
 
 
 def samples(prediction: Prediction, rows: pd.DataFrame) -> list[Sample]:
@@ -125,7 +125,6 @@ def samples(prediction: Prediction, rows: pd.DataFrame) -> list[Sample]:
 
 
 def _nothing(prediction: Prediction, usable: list[Sample], notes: list[str], diverged: tuple[int, ...]) -> Estimate:
-    nan = float("nan")
     note = "nothing to estimate: " + "; ".join(notes)
     return Estimate(prediction, nan, nan, nan, nan, nan, tuple(s.width for s in usable), note, diverged)
 
@@ -292,12 +291,9 @@ ESTIMATORS: Mapping[Kind, Estimator] = {
     Kind.LARGEST: of_each_index(largest, _power_law(_squares)),
     Kind.SMALLEST: of_each_index(smallest, _power_law(_squares)),
 }
-"""Kind -> (samples, correction power) -> value, standard error, degrees of freedom, and the ends of its 95% interval
-where it is not symmetric."""
+"""Kind -> (samples, correction power) -> value, standard error, degrees of freedom, ends of the interval where told."""
 
 OF_EACH_INDEX = (Kind.LARGEST, Kind.SMALLEST)
-"""Kinds that fit every index alone."""
-
 UNCORRECTED = (Kind.FALL, Kind.RISE, Kind.NARROWEST)
 """Kinds that extrapolate nothing."""
 WITHOUT_LOGARITHM = (*UNCORRECTED, Kind.VALUE)

@@ -33,7 +33,7 @@ def _multiplier(case: Case) -> Finding | None:
         if case.layer.tied
         else ""
     )
-    remedy = " (mup's MuReadout does that)" if case.layer.place is Place.OUTPUT else ""
+    remedy = " (mup's MuReadout does that)" if case.layer.place is Place.OUTPUT and start > 0 else ""
     return Finding(
         Cause.MULTIPLIER,
         (case.layer.name,),

@@ -34,8 +34,8 @@ def draw_ranked(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Pictur
         asked = row.estimate.prediction
         if not math.isnan(row.estimate.value):
             panels.setdefault((asked.quantity, asked.layer, asked.step, KINDS[asked.kind]), []).append(row)
-    if not panels:
-        return canvas.nothing(claim, "Nothing was estimated.")
+    if rows.empty or not panels:
+        return canvas.nothing(claim, "There is no estimate to draw.")
     picture, axes = canvas.sheet(claim, [(i // 2, i % 2) for i in range(len(panels))], lines=1)
     picture.set_size_inches(10.5, picture.get_figheight())
     for panel, ((quantity, layer, step, kind), judged) in zip(axes, panels.items(), strict=True):
