@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from tpbench.bench.claim import Row
-from tpbench.check.batches import Batch
 from tpbench.check.factory import Factory, Network, build, parameter_names, parameters_of, plain
-from tpbench.check.measurements import Measurements
+from tpbench.check.measurements import Layer, Measurements
 from tpbench.check.places import layers_of
 from tpbench.check.settings import Setting, family_of, scalings, settings_of
 from tpbench.check.uses import Before, Use, rms_of_rows
 from tpbench.check.watch import watch
+from tpbench.check.wide import Like, build_wide, check_uses
+from tpbench.weights.matrix import LazyMatrix
 
 Progress = Callable[[int, int], None]
 Numbers = Mapping[tuple[int, str, int], float]
@@ -51,6 +52,8 @@ def measure(
     first_seed: int = 0,
     device: str = "cpu",
     family: str | None = None,
+    wide: Sequence[int] = (),
+    wide_seeds: int = 2,
     progress: Progress | None = None,
 ) -> Measurements:
     """Return what training the factory's model at several widths does to every layer.
@@ -60,33 +63,59 @@ def measure(
     generator, which is set to ``first_seed``, ``first_seed + 1``, … at every width and given back unchanged; all
     networks see one batch. A network whose loss is not finite is trained no further and its remaining numbers are NaN.
 
+    ``wide`` are further widths, beyond all others, at which width × width weights are lazy: 2^17 takes no more memory
+    than its activations. ``wide_seeds`` networks at each; the optimizer must be SGD (see ``networks.grown``).
+
     Raises ``ValueError`` where the factory returns something else than a network, its widths are different
     architectures, or a use of a parameter is not understood.
     """
     begun = time.perf_counter()
     widths, record = _checked(widths, seeds, steps, record)
-    batch: Batch | None = None
+    wide = _checked_wide(wide, wide_seeds, widths[-1])
+    dense = [(width, seed) for width in widths for seed in range(first_seed, first_seed + seeds)]
+    lazy = [(width, seed) for width in wide for seed in range(first_seed, first_seed + wide_seeds)]
+    like: Like | None = None
     uses: dict[int, tuple[Use, ...]] = {}
     settings: dict[int, dict[str, Setting]] = {}
     found: list[tuple[int, int, Numbers]] = []
     kind, told = "", ""
     with torch.compiler.set_stance("force_eager"):
-        for width in widths:
-            for seed in range(first_seed, first_seed + seeds):
-                network = build(factory, width, seed, device, batch)
-                batch = network.batch
-                if width not in settings:
-                    kind, told = type(network.optimizer).__name__, family_of(network.optimizer, family)
-                    settings[width] = settings_of(network.optimizer.param_groups, parameter_names(network.model))
-                followed = follow(network, steps, record, settings[width])
-                uses.setdefault(width, followed.uses)
-                found.append((width, seed, followed.numbers))
-                if progress is not None:
-                    progress(len(found), len(widths) * seeds)
-    layers = layers_of(uses)
-    rows = tuple(_rows(found))
-    seconds = time.perf_counter() - begun
-    return Measurements(widths, seeds, steps, record, kind, told, layers, scalings(settings), rows, seconds)
+        for width, seed in (*dense[:1], *lazy, *dense[1:]):  # what cannot be lazy is refused before the work
+            if like is not None and width in wide:
+                network = build_wide(factory, width, seed, like)
+            else:
+                network = build(factory, width, seed, device, None if like is None else like.batch)
+                like = Like.of(network) if like is None else like
+                kind, told = type(network.optimizer).__name__, family_of(network.optimizer, family)
+            if width not in settings:
+                settings[width] = settings_of(network.optimizer.param_groups, parameter_names(network.model))
+            followed = follow(network, steps, record, settings[width])
+            uses.setdefault(width, followed.uses)
+            found.append((width, seed, followed.numbers))
+            if progress is not None:
+                progress(len(found), len(dense) + len(lazy))
+    return Measurements(
+        (*widths, *wide),
+        seeds,
+        steps,
+        record,
+        kind,
+        told,
+        _layers(uses, wide),
+        scalings(dict(sorted(settings.items()))),
+        tuple(_rows(sorted(found, key=lambda one: one[:2]))),
+        time.perf_counter() - begun,
+        wide,
+        wide_seeds if wide else 0,
+    )
+
+
+def _layers(uses: Mapping[int, tuple[Use, ...]], wide: Sequence[int]) -> tuple[Layer, ...]:
+    """Return the layers, whose places dense widths tell; lazy ones must use the same."""
+    dense = {width: uses[width] for width in sorted(uses) if width not in wide}
+    for width in wide:
+        check_uses(dense[min(dense)], uses[width], width)
+    return layers_of(dense)
 
 
 def _checked(
@@ -106,6 +135,16 @@ def _checked(
     return ordered, recorded
 
 
+def _checked_wide(wide: Sequence[int], seeds: int, widest: int) -> tuple[int, ...]:
+    ordered = tuple(sorted(set(wide)))
+    if ordered and (ordered[0] <= widest or seeds < 1):
+        raise ValueError(
+            f"lazy widths are {list(wide)} with {seeds} seeds: they lie beyond the dense widths, here {widest}, and "
+            "have at least 1 seed"
+        )
+    return ordered
+
+
 def follow(network: Network, steps: int, record: Sequence[int], settings: Mapping[str, Setting]) -> Followed:
     """Train one network and return its numbers at the recorded steps. Trains the network it is given."""
     names, parameters = parameter_names(network.model), parameters_of(network.model)
@@ -116,8 +155,7 @@ def follow(network: Network, steps: int, record: Sequence[int], settings: Mappin
         if step in record:
             output, uses = _watched(network, names, before, with_graph=not last)
             if before is None:
-                used = {name for use in uses for name in use.parameters}
-                before = Before(uses, {name: parameters[name].detach().clone() for name in used})
+                before = Before(uses, _copies(uses, parameters))
             numbers |= _values(uses, step)
             if step > 0:
                 numbers |= _shrinkages(before, parameters, settings, step)
@@ -130,6 +168,11 @@ def follow(network: Network, steps: int, record: Sequence[int], settings: Mappin
     assert before is not None
     uses = [Use(use.name, use.operation, use.parameters, use.fan_in, use.fan_out, {}) for use in before.uses]
     return Followed(tuple(uses), _missing(before, settings, record) | numbers)
+
+
+def _copies(uses: Sequence[Use], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    used = {name: parameters[name] for use in uses for name in use.parameters}
+    return {name: one.detach().clone() for name, one in used.items() if not isinstance(one, LazyMatrix)}
 
 
 def _watched(
@@ -172,7 +215,7 @@ def _values(uses: Sequence[Use], step: int) -> dict[tuple[int, str, int], float]
 
 def _gradients(before: Before, parameters: Mapping[str, Tensor]) -> dict[tuple[int, str, int], float]:
     seen: dict[str, float] = {}
-    for name in before.parameters:
+    for name in {name for use in before.uses for name in use.parameters}:
         gradient = parameters[name].grad
         if gradient is not None:
             seen[name] = rms_of_rows(gradient.to_dense() if gradient.is_sparse else gradient).item()

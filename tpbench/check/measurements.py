@@ -72,6 +72,8 @@ class Measurements:
     * ``gradient``: root mean square of the parameter's gradient entries at the first step
 
     ``optimizer`` is the class name of the optimizer, ``family`` one of ``tpbench.parametrization.Family``'s values.
+    ``wide`` are those of ``widths`` at which width × width weights were lazy, with ``wide_seeds`` seeds instead of
+    ``seeds``; such a weight has no ``expected-preactivation`` and no ``shrinkage`` there, for W_0 is not known.
     """
 
     widths: tuple[int, ...]
@@ -84,3 +86,5 @@ class Measurements:
     scalings: Mapping[str, Scaling]
     rows: tuple[tuple[int, Row], ...]
     seconds: float
+    wide: tuple[int, ...] = ()
+    wide_seeds: int = 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tpbench.check.operands import Operand, Operands, tensors_of
+from tpbench.weights.matrix import LazyMatrix
 
 PROBE_ROWS = 16
 """Rows of a batch (examples, or tokens of texts) on which products are measured."""
@@ -24,6 +25,8 @@ PROBE_OUTPUTS = 512
 """About so many neurons of a linear layer are measured, evenly spread, where it has twice as many."""
 PROBE_IMAGES = 4
 """Examples on which convolutions are measured, more where an example has fewer than 4 places."""
+UNBUILT = "write it with nn.Linear or F.linear, or leave the lazy widths out"
+"""The remedy where a lazy matrix is used in another way."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -85,7 +88,7 @@ def _linear(call: Call) -> Product | None:
     fan_out, fan_in = weight.value.shape
     y = rows_of(call.out)
     y = y if bias is None else y - bias
-    every = max(1, fan_out // PROBE_OUTPUTS)
+    every = 1 if isinstance(weight.value, LazyMatrix) else max(1, fan_out // PROBE_OUTPUTS)
     return Product(
         "linear",
         weight,
@@ -93,7 +96,7 @@ def _linear(call: Call) -> Product | None:
         y[:, ::every],
         (fan_in,),
         (fan_out,),
-        lambda W, x: functional.linear(x, W[::every]),
+        lambda W, x: functional.linear(x, W if every == 1 else W[::every]),
         call.operands.get(bias),
     )
 
@@ -223,6 +226,17 @@ def letters_of(equation: str) -> tuple[list[str], str]:
     inputs, arrow, kept = equation.replace(" ", "").partition("->")
     once = "".join(letter for letter in inputs if letter.isalpha() and inputs.count(letter) == 1)
     return inputs.split(","), kept if arrow else once
+
+
+def check_lazy(product: Product) -> None:
+    """Raise ``ValueError`` for a product of a lazy matrix whose parts cannot be asked for; those of dense ones can."""
+    matrix, operation = product.weight.value, product.operation
+    if isinstance(matrix, LazyMatrix) and (operation != "linear" or matrix.flipped):
+        turned = " of its transpose" if matrix.flipped else ""
+        raise ValueError(
+            f"{product.weight.parameters[0]}, lazy at shape {tuple(matrix.shape)}, is used by a {operation}{turned}, "
+            f"whose parts cannot be measured there: {UNBUILT}"
+        )
 
 
 MATMULS: tuple[Callable[..., Any], ...] = (

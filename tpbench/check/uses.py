@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from tpbench.check.operands import Operand, Parameters
-from tpbench.check.products import Product, some_of
+from tpbench.check.products import Product, check_lazy, some_of
+from tpbench.weights.matrix import LazyMatrix
+from tpbench.weights.outer import OuterProducts
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,13 @@ MOST_ENTRIES = 2**16
 
 
 def rms_of_rows(x: Tensor) -> Tensor:
-    """Return the root mean square of so many rows of a parameter or gradient that a per cent of it is known."""
+    """Return the root mean square of so many rows of a parameter or gradient that a per cent of it is known.
+
+    Of a lazy matrix's gradient it is that of all entries, from the factors.
+    """
+    if isinstance(x, OuterProducts):
+        whole: Tensor = torch.linalg.vector_norm(x) / x.numel() ** 0.5
+        return whole
     rows = max(16, MOST_ENTRIES * len(x) // max(x.numel(), 1)) if x.dim() > 1 else 0
     return rms(some_of(x, rows) if 0 < rows < len(x) else x)
 
@@ -57,7 +65,7 @@ MASKED = -1e4
 
 @dataclass(frozen=True)
 class Before:
-    """What the first pass saw: its uses and copies of the initial parameters."""
+    """What the first pass saw: its uses and copies of the initial parameters, without lazy ones, which have none."""
 
     uses: Sequence[Use]
     parameters: Parameters
@@ -84,6 +92,22 @@ def changes(product: Product, start: tuple[Tensor | None, Tensor | None], initia
     if x.is_floating_point():
         numbers["initial-weight-on-change"] = carried if same or carried > least else rms(apply(initial, x - x_0))
     return numbers
+
+
+def lazy_changes(product: Product, matrix: LazyMatrix, start: tuple[Tensor | None, Tensor | None]) -> dict[str, Tensor]:
+    """Return the same of a lazy matrix, whose W_0 is never built: it tells both parts itself.
+
+    Training has asked about the inputs already, so that this draws nothing, costs O(width), and changes no later pass.
+    """
+    x_0, y_0 = start
+    assert x_0 is not None
+    assert y_0 is not None
+    now = product.x[None]
+    return {
+        "preactivation-change": rms(product.y - y_0),
+        "weight-update": rms(matrix.weights.update_matmul(now)),
+        "initial-weight-on-change": rms(matrix.weights.initial_matmul_of_change(now, x_0[None])),
+    }
 
 
 ROUNDINGS = 1e4
@@ -143,16 +167,19 @@ class Ledger:
         return uses[number]
 
     def add_product(self, product: Product, module: str) -> int:
-        """Add a product and return its number."""
+        """Add a product and return its number; ``ValueError`` for one of a lazy matrix that cannot be measured."""
+        check_lazy(product)
         name, weight = self._named(product.weight, module), product.weight
         earlier = self._earlier((name, product.operation, weight.parameters))
         x, y = product.x, product.y
         if earlier is None or self._before is None:
             numbers = {"preactivation": rms(y)}
-            if x.is_floating_point():
+            if x.is_floating_point() and not isinstance(weight.value, LazyMatrix):
                 numbers["expected-preactivation"] = (
                     rms_of_rows(weight.value) * math.prod(product.fan_in) ** 0.5 * rms(x)
                 )
+        elif isinstance(weight.value, LazyMatrix):
+            numbers = lazy_changes(product, weight.value, earlier.start)
         else:
             numbers = changes(product, earlier.start, weight.at(self._before.parameters))
         if x.is_floating_point():
