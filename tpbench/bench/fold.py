@@ -11,7 +11,7 @@ MOST_ROWS = 60
 """A claim with so many estimates is shown whole."""
 WORST = 10
 """How many supported estimates are shown of one with more: those furthest from their predictions."""
-MOST_TABLES = 10
+MOST_TABLES = 12
 """A claim about so many parametrizations is shown with a line, or a column, for each."""
 
 

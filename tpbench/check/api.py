@@ -11,6 +11,7 @@ from tpbench.parametrization import Parametrization, table_of
 
 WIDTHS = (64, 128, 256, 512, 1024)
 SEEDS, STEPS = 4, 4
+WIDE_SEEDS = 2
 
 
 def check(
@@ -20,6 +21,8 @@ def check(
     widths: Sequence[int] = WIDTHS,
     seeds: int = SEEDS,
     steps: int = STEPS,
+    wide: Sequence[int] = (),
+    wide_seeds: int = WIDE_SEEDS,
     **options: Any,
 ) -> Report:
     """Train small versions of a model for a few steps and judge how every layer's updates scale with its width.
@@ -29,18 +32,22 @@ def check(
     table, the name of one, or a TOML file. A table whose layers all learn at the maximal rate under SGD, such as muP,
     means that under every optimizer.
 
+    ``wide`` are widths such as 2^17, beyond the others, at which a model that SGD trains has weights that are never
+    built; ``wide_seeds`` networks each. Exponents are fitted over all widths.
+
     Raises ``ValueError`` for fewer than three widths or two seeds, for a factory or model that cannot be measured, and
     where the table says nothing of such a model.
     """
     from tpbench.check.measure import measure
 
     table = table_of(parametrization) if isinstance(parametrization, str) else parametrization
-    if len(set(widths)) < 3 or seeds < 2:
+    if len({*widths, *wide}) < 3 or min(seeds, wide_seeds) < 2:
         raise ValueError(
-            f"an exponent needs at least 3 widths and 2 seeds, got widths {', '.join(map(str, widths))} and "
-            f"{seeds} seeds: five widths, each twice the one before, and 4 seeds are a good start"
+            f"an exponent needs at least 3 widths and 2 seeds, got widths {', '.join(map(str, (*widths, *wide)))} and "
+            f"{min(seeds, wide_seeds)} seeds: five widths, each twice the one before, and 4 seeds are a good start"
         )
-    return report_on(measure(factory, widths=tuple(sorted(set(widths))), seeds=seeds, steps=steps, **options), table)
+    measured = measure(factory, widths=widths, seeds=seeds, steps=steps, wide=wide, wide_seeds=wide_seeds, **options)
+    return report_on(measured, table)
 
 
 def assert_parametrization(

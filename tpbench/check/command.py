@@ -28,6 +28,12 @@ def check_command(
     ],
     parametrization: Annotated[str, typer.Option(help="A name, or a TOML file with an abc table.")] = "mup",
     widths: Annotated[str, typer.Option(help="Widths to train, at least three.")] = "64,128,256,512,1024",
+    wide: Annotated[
+        str,
+        typer.Option(
+            help="Further widths, such as 16384,131072, at which SGD's hidden weights are never built; 2 seeds."
+        ),
+    ] = "",
     seeds: Annotated[int, typer.Option(help="Networks at every width.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 4,
     optimizer_family: Annotated[
@@ -52,7 +58,8 @@ def check_command(
             report = _checked(
                 build,
                 parametrization,
-                widths=_numbers(widths),
+                widths=_numbers(widths, "--widths"),
+                wide=_numbers(wide, "--wide") if wide.strip() else (),
                 seeds=seeds,
                 steps=steps,
                 family=optimizer_family,
@@ -102,10 +109,10 @@ def _check_suffix(plot: Path | None) -> None:
         raise ValueError(f"--plot writes {', '.join(FORMATS)}; got {str(plot)!r}: end the file's name with one of them")
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, option: str) -> tuple[int, ...]:
     words = text.replace(",", " ").split()
     if not words or not all(word.isdigit() and int(word) > 0 for word in words):
-        raise ValueError(f"--widths are whole numbers with commas between, such as 64,128,256; got {text!r}")
+        raise ValueError(f"{option} are whole numbers with commas between, such as 64,128,256; got {text!r}")
     return tuple(int(word) for word in words)
 
 

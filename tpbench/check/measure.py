@@ -63,8 +63,9 @@ def measure(
     generator, which is set to ``first_seed``, ``first_seed + 1``, … at every width and given back unchanged; all
     networks see one batch. A network whose loss is not finite is trained no further and its remaining numbers are NaN.
 
-    ``wide`` are further widths, beyond all others, at which width × width weights are lazy: 2^17 takes no more memory
-    than its activations. ``wide_seeds`` networks at each; the optimizer must be SGD (see ``networks.grown``).
+    ``wide`` are further widths, beyond all others, at which width × width weights are lazy: time and memory grow like
+    the width times examples times steps. ``wide_seeds`` networks at each; the optimizer must be SGD (see
+    ``networks.grown``).
 
     Raises ``ValueError`` where the factory returns something else than a network, its widths are different
     architectures, or a use of a parameter is not understood.
@@ -74,40 +75,46 @@ def measure(
     wide = _checked_wide(wide, wide_seeds, widths[-1])
     dense = [(width, seed) for width in widths for seed in range(first_seed, first_seed + seeds)]
     lazy = [(width, seed) for width in wide for seed in range(first_seed, first_seed + wide_seeds)]
-    like: Like | None = None
     uses: dict[int, tuple[Use, ...]] = {}
     settings: dict[int, dict[str, Setting]] = {}
     found: list[tuple[int, int, Numbers]] = []
     kind, told = "", ""
     with torch.compiler.set_stance("force_eager"):
-        for width, seed in (*dense[:1], *lazy, *dense[1:]):  # what cannot be lazy is refused before the work
-            if like is not None and width in wide:
-                network = build_wide(factory, width, seed, like)
-            else:
-                network = build(factory, width, seed, device, None if like is None else like.batch)
-                like = Like.of(network) if like is None else like
+        for network in _networks(factory, dense, lazy, device):
+            width = network.width
+            if width not in wide:
                 kind, told = type(network.optimizer).__name__, family_of(network.optimizer, family)
             if width not in settings:
                 settings[width] = settings_of(network.optimizer.param_groups, parameter_names(network.model))
             followed = follow(network, steps, record, settings[width])
             uses.setdefault(width, followed.uses)
-            found.append((width, seed, followed.numbers))
+            found.append((width, network.seed, followed.numbers))
+            del network  # or two lazy ones would be in memory at once
             if progress is not None:
                 progress(len(found), len(dense) + len(lazy))
+    layers, scaled = _layers(uses, wide), scalings(dict(sorted(settings.items())))
+    rows = tuple(_rows(sorted(found, key=lambda one: one[:2])))
+    seconds, every = time.perf_counter() - begun, (*widths, *wide)
     return Measurements(
-        (*widths, *wide),
-        seeds,
-        steps,
-        record,
-        kind,
-        told,
-        _layers(uses, wide),
-        scalings(dict(sorted(settings.items()))),
-        tuple(_rows(sorted(found, key=lambda one: one[:2]))),
-        time.perf_counter() - begun,
-        wide,
-        wide_seeds if wide else 0,
+        every, seeds, steps, record, kind, told, layers, scaled, rows, seconds, wide, wide_seeds if wide else 0
     )
+
+
+def _networks(
+    factory: Factory, dense: Sequence[tuple[int, int]], lazy: Sequence[tuple[int, int]], device: str
+) -> Iterator[Network]:
+    """Yield the networks of widths and seeds: a dense one, whose batch all others see; lazy ones; the rest.
+
+    A model that cannot be lazy is refused so before the work.
+    """
+    first = build(factory, *dense[0], device, None)
+    like = Like.of(first)
+    yield first
+    del first
+    for width, seed in lazy:
+        yield build_wide(factory, width, seed, like)
+    for width, seed in dense[1:]:
+        yield build(factory, width, seed, device, like.batch)
 
 
 def _layers(uses: Mapping[int, tuple[Use, ...]], wide: Sequence[int]) -> tuple[Layer, ...]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from tpbench.bench.claim import Judged, Side, Verdict
 from tpbench.bench.words import MARKS, duration, number, theory
 from tpbench.check.fault import Finding
-from tpbench.check.measurements import Layer
+from tpbench.check.measurements import Layer, Measurements
 from tpbench.check.phrases import measured_text, symbol_text
 from tpbench.check.report import Report
 
@@ -57,9 +57,14 @@ def _headline(report: Report) -> Text:
     return Text.assemble(
         (f"{MARKS[report.verdict]} {report.asked}: {report.verdict}", STYLES[report.verdict]),
         f" ({told})\n",
-        f"{m.optimizer} ({m.family}), widths {', '.join(map(str, m.widths))}, {m.seeds} seeds, {m.steps} steps, "
+        f"{m.optimizer} ({m.family}), widths {_widths(m)}, {m.steps} steps, "
         f"{duration(m.seconds)}; numbers are powers p of sizes n^p at width n",
     )
+
+
+def _widths(m: Measurements) -> str:
+    dense = f"{', '.join(str(width) for width in m.widths if width not in m.wide)}, {m.seeds} seeds"
+    return f"{dense}, lazy {', '.join(map(str, m.wide))}, {m.wide_seeds} seeds" if m.wide else dense
 
 
 def _table(report: Report, *, every: bool) -> Table:
@@ -129,6 +134,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "family": m.family,
         "widths": list(m.widths),
         "seeds": m.seeds,
+        "wide": list(m.wide),
+        "wide_seeds": m.wide_seeds,
         "steps": m.steps,
         "seconds": m.seconds,
         "estimates": [_estimate_json(row, layers[row.estimate.prediction.layer]) for row in report.judged],

@@ -37,7 +37,7 @@ LEAST = Fraction(1, 4)
 """What grows or vanishes does so by this power of the width at least, or is not judged."""
 RESOLUTION = float(LEAST) / 2
 """An exponent nearer to 0 than this is 0."""
-FEW = {True: 9, False: 20}
+FEW = {True: 8, False: 20}
 """Of how many sampled tables the smoke profile has one, where they are stable and where they are not."""
 
 NOT_GROWING, NOT_VANISHING = "growth", "initial-size"
@@ -117,7 +117,9 @@ def sweeps(names: tuple[str, ...]) -> dict[str, Sweep]:
     """Return the sweeps over tables; a table's runs are the same for every claim, so that claims share them."""
     few = tuple(name for name in names if name in some())
     return {
-        "smoke": sweep(few, {}, SETTINGS, lazy={256: 8, 1024: 6, 4096: 4, 16384: 2}),
+        "smoke": sweep(few, {}, SETTINGS, lazy={512: 8, 2048: 6, 8192: 3, 16384: 2}),
         "nightly": sweep(names, {}, SETTINGS, lazy={512: 16, 2048: 8, 8192: 4, 32768: 2}),
-        "full": sweep(names, {2**10: 8, 2**11: 8, 2**12: 4}, SETTINGS, lazy={2**10: 16, 2**12: 16, 2**14: 8, 2**16: 4, 2**18: 4}),
+        "full": sweep(
+            names, {2**10: 8, 2**11: 8, 2**12: 4}, SETTINGS, lazy={2**10: 16, 2**12: 16, 2**14: 8, 2**16: 4, 2**18: 4}
+        ),
     }
