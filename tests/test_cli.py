@@ -20,6 +20,7 @@ from tpbench.claims import CLAIMS
 from tpbench.cli import app
 from tpbench.data import _load as data_cache
 from tpbench.parametrization import PARAMETRIZATIONS
+from tpbench.parametrization.catalogue import CATALOGUE
 
 TINY = ["--widths", "16,32,64", "--seeds", "8", "--workers", "1"]
 Run = Callable[..., Result]
@@ -51,7 +52,7 @@ def test_list_tells_every_claim(tpbench: Run) -> None:
         assert claim["statement"]
         assert claim["source"]
         assert set(claim["profiles"]) == {"smoke", "nightly", "full"}
-        assert set(claim["parametrizations"]) <= set(PARAMETRIZATIONS)
+        assert set(claim["parametrizations"]) <= set(CATALOGUE)
         for name, profile in claim["profiles"].items():
             sweep = CLAIMS[claim["name"]].sweeps[name]
             assert dict(zip(profile["widths"], profile["seeds"], strict=True)) == sweep.sizes("dense")

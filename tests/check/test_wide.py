@@ -21,7 +21,7 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from tpbench.bench.claim import Verdict
-from tpbench.check import check
+from tpbench.check import assert_parametrization, check
 from tpbench.check.factory import build, parameter_names
 from tpbench.check.measure import follow, measure
 from tpbench.check.measurements import Measurements
@@ -31,14 +31,14 @@ from tpbench.check.wide import Like, build_wide
 from tpbench.cli import app
 from tpbench.weights.matrix import LazyMatrix
 
-X, Y = normal(12, 16), normal(12, 3, seed=1)
+X, Y = normal(12, 16), normal(12, 16, seed=1)
 SMALL: dict[str, Any] = {"widths": (32, 64), "seeds": 1, "wide": (512,), "wide_seeds": 1, "steps": 2}
 Made = tuple[Any, ...]
 
 
 def mlp(width: int) -> nn.Sequential:
-    """Return a perceptron without biases, of which few models tell the law of its entries."""
-    sizes = (16, width, width, 3)
+    """Return a perceptron of which few models tell the law of its entries: no biases, 16 outputs."""
+    sizes = (16, width, width, 16)
     layers = [nn.Linear(one, two, bias=False) for one, two in pairwise(sizes)]
     return nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2]).double()
 
@@ -121,10 +121,11 @@ def strangest(one: Measurements, other: Measurements, width: int) -> float:
 
 
 def test_lazy_and_dense_networks_of_one_width_have_one_law_and_a_wrong_rate_is_seen() -> None:
-    dense = measure(mup_factory, widths=(32, 256), seeds=24, steps=3)
-    asked: dict[str, Any] = {"widths": (32, 64), "seeds": 1, "wide": (256,), "wide_seeds": 24, "steps": 3}
+    dense = measure(mup_factory, widths=(32, 256), seeds=16, steps=3)
+    asked: dict[str, Any] = {"widths": (32, 64), "seeds": 1, "wide": (256,), "wide_seeds": 16, "steps": 3}
     lazy = measure(mup_factory, **asked)
     assert len(seen(lazy, 256)) == len(seen(dense, 256)) - 1  # without the expected start of the lazy weight
+    assert all(len(set(values.tolist())) == 16 for key, values in seen(lazy, 256).items() if key[1] != "input")
     assert strangest(lazy, dense, 256) < 4.5
     wrong = measure(lambda n: trained(n, mlp(n), 1.5 if n == 256 else 1.0), **asked)
     assert strangest(wrong, dense, 256) > 9
@@ -176,11 +177,12 @@ def test_a_batch_drawn_inside_of_the_factory_is_the_one_of_the_first_network() -
 
 def test_a_lazy_network_that_diverges_has_nan() -> None:
     def wild(width: int) -> Made:
-        return trained(width, mlp(width), 1e60 if width == 512 else 1.0)
+        linear = nn.Sequential(*[layer for layer in mlp(width) if isinstance(layer, nn.Linear)])
+        return trained(width, linear, 1e200 if width == 512 else 1.0)
 
-    measured = measure(wild, **SMALL | {"steps": 6})
-    assert math.isnan(value(measured, "2", "weight-update", 6, 512))
-    assert math.isfinite(value(measured, "2", "weight-update", 6, 64))
+    measured = measure(wild, **SMALL | {"steps": 3})
+    assert math.isnan(value(measured, "1", "weight-update", 3, 512))
+    assert math.isfinite(value(measured, "1", "weight-update", 3, 64))
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------
@@ -188,9 +190,10 @@ def test_a_lazy_network_that_diverges_has_nan() -> None:
 FAR: dict[str, Any] = {"widths": (64, 128, 256, 512), "seeds": 3, "wide": (2048, 8192)}
 
 
-@pytest.mark.parametrize(
-    "factory", [mup_factory, models.multipliers, partial(models.mup_package, optimizer=partial(mup.MuSGD, lr=0.1))]
-)
+MUPS = (mup_factory, models.multipliers, partial(models.mup_package, optimizer=partial(mup.MuSGD, lr=0.1)))
+
+
+@pytest.mark.parametrize("factory", MUPS, ids=["rates", "multipliers", "package"])
 def test_mup_is_supported_to_lazy_widths(factory: Callable[[int], Made]) -> None:
     report = check(factory, **FAR)
     assert report.verdict is Verdict.SUPPORTED, text(report)
@@ -208,7 +211,13 @@ def test_a_fault_that_begins_beyond_the_dense_widths_is_seen() -> None:
         return trained(width, mlp(width), 1.0 if width < 1000 else width / 512)
 
     assert check(late, **FAR).verdict is Verdict.REFUTED
-    assert check(late, **FAR | {"wide": ()}).verdict is Verdict.SUPPORTED
+    assert check(late, **FAR | {"wide": ()}).verdict is not Verdict.REFUTED
+
+
+def test_the_assertion_takes_lazy_widths() -> None:
+    assert assert_parametrization(mup_factory, **FAR).measurements.wide == (2048, 8192)
+    with pytest.raises(AssertionError, match="lazy 2048, 8192, 2 seeds"):
+        assert_parametrization(standard, **FAR)
 
 
 def test_the_report_tells_lazy_widths() -> None:
@@ -226,7 +235,7 @@ class Raw(nn.Module):
 
     def __init__(self, width: int, product: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.read, self.out = nn.Linear(16, width, bias=False), nn.Linear(width, 3, bias=False)
+        self.read, self.out = nn.Linear(16, width, bias=False), nn.Linear(width, 16, bias=False)
         self.weight = nn.Parameter(torch.empty(width, width).normal_() / width**0.5)
         self.product = product
 
@@ -265,7 +274,7 @@ def test_other_optimizers_are_refused_before_the_work() -> None:
 
 def test_a_loss_without_values_is_told() -> None:
     def holding(width: int) -> Made:
-        weights = torch.arange(3.0)
+        weights = torch.arange(16.0)
         return trained(width, mlp(width), 1.0, lambda output, targets: ((output - targets) * weights).square().mean())
 
     with pytest.raises(ValueError, match=r"the loss.*lazy width 512.*make the tensors that the loss holds outside"):

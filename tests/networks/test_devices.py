@@ -69,7 +69,8 @@ def without_device(source: str, where: str) -> Iterator[str]:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         of_torch = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"
-        if of_torch and node.func.attr in CREATORS and "device" not in {word.arg for word in node.keywords}:
+        named = "device" in {word.arg for word in node.keywords} or (node.func.attr == "Generator" and node.args)
+        if of_torch and node.func.attr in CREATORS and not named:
             yield f"{where}:{node.lineno}: torch.{node.func.attr}"
 
 

@@ -159,6 +159,15 @@ def test_an_epsilon_larger_than_the_gradient_slows_the_layer_by_their_ratio(e: F
     assert movement(MUP_ADAM, 3, 2, rule=replace(ADAM, epsilon={Role.OUTPUT: Fraction(0)})) == 0
 
 
+def test_an_epsilon_that_slows_the_readout_weakens_the_signal_that_it_sends_back() -> None:
+    """With a read-out that starts at 0 the signal is that of its updates: constant epsilon, muP's rates for Adam."""
+    table, constant = named("mup-adam"), dict.fromkeys(ROLES, Fraction(0))
+    slow = Rule(Family.ADAM, zero_output=True, epsilon=constant)
+    assert [movement(table, layer, 2, rule=slow) for layer in (1, 2, 3)] == [1, Fraction(3, 2), HALF]
+    there = Rule(Family.ADAM, epsilon=constant)
+    assert [movement(table, layer, 2, rule=there) for layer in (1, 2, 3)] == [HALF, 1, HALF]
+
+
 def test_where_epsilon_dominates_adam_is_sgd_with_the_rate_over_epsilon() -> None:
     """lr/eps = n^(e - c), so the table under SGD has c - e in place of c."""
     large = {role: Fraction(-3) for role in ROLES}
@@ -181,6 +190,13 @@ def test_a_readout_that_starts_at_zero_sends_back_its_updates_alone() -> None:
     for quantity in ("output-initial", "initial-weight-on-change"):
         with pytest.raises(ValueError, match="starts at 0"):
             exponent(named("mup"), quantity, depth=2, rule=zero)
+    assert analyse(named("mup"), 2, zero).maximal
+    assert not analyse(named("ntp"), 2, zero).maximal
+    for family in Family:
+        with pytest.raises(ValueError, match="no signal back at the first step"):
+            exponent(
+                named("mup"), "weight-update", depth=2, layer=1, first_step=True, rule=Rule(family, zero_output=True)
+            )
     found = role_exponents(named("mup"), zero, first_step=True)
     assert {role for role, quantity in found if quantity == "weight-update"} == {Role.OUTPUT, Role.OUTPUT_BIAS}
 

@@ -106,11 +106,21 @@ def decided(point: Coordinates) -> bool:
     return resolved(moves) and (moves > 0 or resolved(features))
 
 
+def alone(point: Coordinates) -> bool:
+    """Return whether one hidden layer alone learns features, and the read-out's own update vanishes by n^(-1/2)."""
+    r1, r2, own, passed = point.slacks
+    return point.stable and passed == 0 and own >= HALF and min(r1, r2) == 0 < max(r1, r2)
+
+
 @cache
 def some() -> frozenset[str]:
-    """Return the tables of the smoke profile: the known ones and a few of the sample."""
+    """Return the tables of the smoke profile: the known ones, a few of the sample, and one layer learning alone."""
     parts = [chosen(lambda point, stable=stable: point.stable == stable) for stable in FEW]  # type: ignore[misc]
-    return frozenset(NAMES) | {name for names, each in zip(parts, FEW.values(), strict=True) for name in names[5::each]}
+    return (
+        frozenset(NAMES)
+        | {chosen(alone)[-1]}
+        | {name for names, each in zip(parts, FEW.values(), strict=True) for name in names[5::each]}
+    )
 
 
 def sweeps(names: tuple[str, ...]) -> dict[str, Sweep]:

@@ -16,7 +16,9 @@ def backward_exponent(p: Parametrization, *, first_step: bool = False, rule: Rul
     those of ``ΔW`` (n^(-(2a+c)) x^L for SGD). Before the first update only ``W_0`` is there; where it is 0 there is
     no signal, and ``ValueError`` is raised.
     """
-    initial, update = p.output.a + p.output.b, _step(p, Role.OUTPUT, rule) + 1 - rule.law.contraction[Role.OUTPUT]
+    initial = p.output.a + p.output.b
+    entries = _step(p, Role.OUTPUT, rule) + 1 - rule.law.contraction[Role.OUTPUT]
+    update = entries + _damping(p, Role.OUTPUT, first_step, rule)
     if not rule.zero_output:
         return initial if first_step else min(initial, update)
     if first_step:
@@ -40,7 +42,8 @@ def movement(p: Parametrization, layer: int, depth: int, *, first_step: bool = F
 
 def _movement(p: Parametrization, role: Role, first_step: bool, rule: Rule) -> Fraction:
     contraction = rule.law.contraction[role] - rule.alignment.update(role)
-    signal = _signal(p, role, first_step, rule) if rule.law.gradient else Fraction(0)
+    received = _signal(p, role, first_step, rule)  # also of optimizers that ignore its size: there must be one
+    signal = received if rule.law.gradient else Fraction(0)
     return _step(p, role, rule) + signal + _damping(p, role, first_step, rule) - contraction
 
 

@@ -119,7 +119,7 @@ class Analysis:
 
     ``moved`` says for layers 1 … depth + 1 whether the layer's own update moves its output by Θ(1). ``maximal``:
     stable, every layer does, and the read-out passes on what moves below it (``a + b + r = 1``): muP and
-    its shifts alone.
+    its shifts alone. A read-out that starts at 0 passes nothing on, and need not.
     ``boundary`` is the condition that is nearest to changing its sign (None when all that hold are equalities) and
     ``distance`` how far it is, in powers of n of its quantity: what a measured exponent must resolve.
     """
@@ -148,7 +148,7 @@ def analyse(p: Parametrization, depth: int, rule: Rule = SGD) -> Analysis:
         regime=regime(p, depth, rule),
         conditions=found,
         moved=moved,
-        maximal=stable and all(moved) and all(passed) and bool(passed),
+        maximal=stable and all(moved) and all(passed),
         boundary=boundary,
         distance=None if boundary is None else abs(boundary.slack),
     )

@@ -24,17 +24,17 @@ MARKERS = dict(zip(Verdict, ("o", "s", "X"), strict=True))
 def draw_family(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> Picture:
     """Draw each predicted exponent against the place of its parametrization on the claim's ``axis``, with its interval.
 
-    A panel a quantity, layer, step and kind. Raises ``ValueError`` when the claim has no axis.
+    A panel a quantity, layer, step and kind.
     """
     if claim.axis is None:
-        raise ValueError(f"claim {claim.name!r} draws a family, but has no axis to place parametrizations on")
+        return canvas.nothing(claim, "This claim has no axis to place parametrizations on.")
     panels: dict[tuple[str, int, int, str], list[Judged]] = {}
     for row in result.judged:
         theory = row.estimate.prediction
         if theory.parametrization in claim.axis.places and not math.isnan(row.estimate.value):
             panels.setdefault((theory.quantity, theory.layer, theory.step, KINDS[theory.kind]), []).append(row)
     if not panels:
-        return canvas.nothing(claim, "No parametrization of the family was measured.")
+        return canvas.nothing(claim, "There is no estimate of a parametrization of this family.")
     picture, axes = canvas.sheet(claim, canvas.spots([len(panels)]), lines=1)
     for space, ((quantity, layer, step, kind), judged) in zip(axes, panels.items(), strict=True):
         canvas.head(space, canvas.subject(quantity, layer, step), [(kind, canvas.GREY)])

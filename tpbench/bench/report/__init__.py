@@ -58,6 +58,10 @@ CAPTIONS = {
         "Measured exponents of many parametrizations with their 95% intervals, in order of size. Bands are the values "
         "that agree with the prediction of their colour; exponents beyond ±1 are drawn at the edge."
     ),
+    Figure.FAMILY: (
+        "Exponents along a family of parametrizations, with their 95% intervals. The dashed line is theory, the dotted "
+        "one the rival."
+    ),
     Figure.MAP: (
         "Words at the first two principal components of their vectors after training: a finite network, and the "
         "networks of infinite width with features and without. Where features are learned, the groups come apart."
