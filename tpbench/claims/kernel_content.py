@@ -68,5 +68,5 @@ CLAIM = Claim(
         ),
     ),
     figures=(Figure.EXPONENTS,),
-    notes="At initialisation, where the terms are known to be Θ(1) under NTP: what is tested is the bookkeeping of rates.",
+    notes="At initialisation, where all terms are Θ(1) under NTP: what is tested is the bookkeeping of rates.",
 )

@@ -96,6 +96,6 @@ CLAIM = Claim(
     ),
     figures=(Figure.EXPONENTS,),
     notes="20 steps on digits: of long training of large models, of which the rival speaks, it says nothing. Under "
-    "cross-entropy wide SP networks fit sooner, so that their later W_0 Δx falls below n^(1/2), as aligned as before: its "
-    "size is not judged there.",
+    "cross-entropy wide SP networks fit sooner, so that their later W_0 Δx falls below n^(1/2), as aligned as before: "
+    "its size is not judged there.",
 )

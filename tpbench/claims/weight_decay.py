@@ -74,7 +74,7 @@ CLAIM = Claim(
             "exchanged-decay", "lambda is constant where it should make up for the rate, and not where not", exchange
         ),
     ),
-    notes="Decay is a hundred times the usual, so that it is seen beside the gradient's own share of W_0: what is tested "
-    "is the bookkeeping of rates and decays, not an effect on learning.",
+    notes="Decay is a hundred times the usual, so that it is seen beside the gradient's own share of W_0: what is "
+    "tested is the bookkeeping of rates and decays, not an effect on learning.",
     figures=(Figure.EXPONENTS,),
 )
