@@ -117,11 +117,7 @@ def some() -> frozenset[str]:
     """Return the tables of the smoke profile: the known ones, a few of the sample, and one layer learning alone."""
     parts = [chosen(lambda point, stable=stable: point.stable == stable) for stable in FEW]  # type: ignore[misc]
     spread = {name for names, each in zip(parts, FEW.values(), strict=True) for name in names[5::each]}
-    return (
-        frozenset(NAMES)
-        | {chosen(alone)[-1]}
-        | {name for names, each in zip(parts, FEW.values(), strict=True) for name in names[5::each]}
-    )
+    return frozenset(NAMES) | {chosen(alone)[-1]} | spread
 
 
 def sweeps(names: tuple[str, ...]) -> dict[str, Sweep]:
