@@ -41,6 +41,12 @@ def test_words_name_regime_violations_kernel_and_boundary() -> None:
     assert "maximal" not in run("ntp")
 
 
+def test_rates_of_sgd_under_another_optimizer_get_a_hint() -> None:
+    assert "are the table mup-adam" in " ".join(run("mup", "--optimizer", "adam").split())
+    assert "mup-adam" not in run("mup")
+    assert "taken literally" not in run("mup-adam", "--optimizer", "adam")
+
+
 def test_first_step_and_later_are_two_rows_where_they_differ() -> None:
     assert "Δh, after one step" in run("sp")
     assert "Δh, after one step" not in run("ntp")

@@ -152,7 +152,7 @@ def _cell(powers: Powers, quantity: str, layer: int, which: int) -> str:
 
 
 def _sentences(table: Parametrization, rule: Rule, depth: int, analysis: Analysis) -> list[str]:
-    from tpbench.parametrization import canonical, kernel_content
+    from tpbench.parametrization import analyse, canonical, kernel_content
     from tpbench.parametrization.rule import Family
     from tpbench.parametrization.stability import Regime
 
@@ -171,6 +171,11 @@ def _sentences(table: Parametrization, rule: Rule, depth: int, analysis: Analysi
     if analysis.regime is Regime.KERNEL and rule.family is Family.SGD and not rule.zero_output:
         kept = [name for name, power in zip(names, kernel_content(table, depth), strict=True) if power == 0]
         found.append(f"the limiting kernel has the terms of: {', '.join(kept)}")
+    if rule.family is not Family.SGD and analyse(table, depth).maximal and not analysis.maximal:
+        found.append(
+            f"the rates of {table.name!r} are those of SGD, and are taken literally here; those of muP for sign-like "
+            "optimizers are the table mup-adam"
+        )
     if analysis.boundary is not None:
         found.append(f"nearest boundary: {analysis.boundary.quantity} ~ n^{-analysis.boundary.slack}")
     return found

@@ -114,8 +114,13 @@ def check_weights(claims: Sequence[Claim], selection: Selection) -> None:
         where = "any profile" if selection.widths else f"the profile {selection.profile!r}"
         raise ValueError(
             f"no {kind} widths at {where} in {', '.join(without)}: "
-            f"{f'name only {having}' if having else 'choose other claims'}, or other weights"
+            f"{f'name only {having}' if having else 'choose other claims'}, or --weights {_other(kind)}"
         )
+
+
+def _other(kind: str) -> str:
+    [other] = [each for each in WEIGHTS if each != kind]
+    return other
 
 
 def _kinds(selection: Selection) -> tuple[str, ...]:
