@@ -25,6 +25,7 @@ from models import (
     muon,
     mup_package,
     ntp,
+    regression,
     regularised,
     residual,
     sp_over_n,
@@ -118,6 +119,12 @@ BROKEN: Mapping[str, Broken] = {
     "hidden rate, convolution": Broken(partial(conv_net, rates={"conv2.weight": 0.0}), r"conv2", RATE, "n^-1"),
     # Rate n^(1/2) instead of n^0 under SGD: ΔW x n^(1/2) in fc2.
     "hidden rate, sgd": Broken(partial(mlp_sgd, rates={"fc2.weight": 0.5}), r"fc2", RATE, "n^-1/2"),
+    # Rate n^(-1/2) instead of n^0 under squared error, where all other updates fall with f_0.
+    "small hidden rate, squared error": Broken(partial(regression, rates={"fc2.weight": -0.5}), r"fc2", RATE, "n^1/2"),
+    # Deviation n^(-3/2) instead of 1/n: f_0 1/n, and nothing but the read-out moves at first.
+    "read-out starts too small, sgd": Broken(
+        partial(mlp_sgd, stds={"readout.weight": -1.5}), r"readout", "too small", "n^1/2"
+    ),
     # PyTorch's defaults under Adam: ΔW x n^1 in fc2 and the read-out, f_0 n^0.
     "pytorch's defaults, adam": Broken(pytorch_defaults, r"fc2|readout", f"{RATE}|multiplier", "n^-1"),
     # Rate n^0 instead of n under SGD: ΔW x 1/n in fc1.

@@ -16,6 +16,7 @@ import mup
 import torch
 from nets import (
     BASE,
+    CLASSES,
     Batch,
     Block,
     ConvNet,
@@ -96,6 +97,12 @@ def finish(model: nn.Module, width: int, family: str, eta: float, batch: Batch, 
 def mlp_sgd(width: int, *, stds: Powers = NONE, rates: Powers = NONE) -> Built:
     """muP in deviations and rates only."""
     return finish(Mlp(width), width, "sgd", 0.1, points(), stds, rates)
+
+
+def regression(width: int, *, size: float = 0.1, rates: Powers = NONE) -> Built:
+    """The same under squared error with small targets: dL/df is f_0 - y, which falls with the width like f_0."""
+    model, optimizer, (inputs, _) = mlp_sgd(width, rates=rates)
+    return model, optimizer, (inputs, size * inputs[:, :CLASSES])
 
 
 def mlp_adam(width: int, *, stds: Powers = NONE, rates: Powers = NONE, eps: float = 1e-8, scale: float = 0.0) -> Built:
@@ -254,5 +261,10 @@ MUP: Mapping[str, Factory] = {
     "spectral": spectral,
     "torch's muon": muon,
 }
+REGRESSION: Mapping[str, Factory] = {
+    "targets a tenth of f_0": regression,
+    "targets like f_0": partial(regression, size=0.5),
+}
+"""Models that are muP, under squared error."""
 OTHERS: Mapping[str, Factory] = {"ntp": ntp, "sp-over-n": sp_over_n}
 """Table -> a model that follows it, and is not muP."""

@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 from broken import BROKEN, Broken
-from models import MUP, OTHERS, RATE, STD, Factory
+from models import MUP, OTHERS, RATE, REGRESSION, STD, Factory
 from torch.nn import functional
 
 from tpbench.bench.claim import Verdict
@@ -40,6 +40,14 @@ def test_a_correct_model_passes(factory: Factory) -> None:
     assert report.verdict is not Verdict.REFUTED, told(report)
     assert report.findings == ()
     assert report.counts[Verdict.SUPPORTED] >= 0.6 * len(report.judged)
+
+
+@pytest.mark.parametrize("factory", REGRESSION.values(), ids=REGRESSION.keys())
+def test_a_correct_model_whose_loss_derivative_falls_passes(factory: Factory) -> None:
+    report = checked(factory)
+    assert report.verdict is not Verdict.REFUTED, told(report)
+    assert report.findings == ()
+    assert any("derivative of the loss falls" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("table", OTHERS)

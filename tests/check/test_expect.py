@@ -10,7 +10,18 @@ from synthetic import MUP_ADAM, MUP_SGD, NTP_SGD, Dense, changed, exponents, mea
 from tpbench.bench.claim import Side
 from tpbench.check.expect import EXPECTED_START, SCALE, prediction, questions, says, table_for, theory_of
 from tpbench.check.measurements import Layer, Measurements, Place
-from tpbench.parametrization import PARAMETRIZATIONS, Family, Parametrization, Role, Rule, named, shifted
+from tpbench.parametrization import (
+    PARAMETRIZATIONS,
+    SGD,
+    Family,
+    Parametrization,
+    Role,
+    Rule,
+    equivalent,
+    named,
+    shifted,
+    with_maximal_rates,
+)
 
 HALF = Fraction(1, 2)
 
@@ -67,14 +78,18 @@ def test_mup_means_that_every_layer_learns_whatever_the_optimizer(family: Family
 def test_other_tables_are_taken_as_they_are_written() -> None:
     for name in ("ntp", "sp", "sp-over-n"):
         assert table_for(named(name), Family.ADAM) == named(name)
+    idle = with_maximal_rates(named("ntp"), 2)  # the largest rates that are stable, and still not maximal
+    assert equivalent(idle, with_maximal_rates(idle, 2), SGD)
+    assert table_for(idle, Family.ADAM) == idle
     written = table_for(named("mup"), Family.ADAM)
     assert table_for(written, Family.ADAM) == written
     assert written != named("mup")
 
 
-def test_a_start_is_a_bound_where_the_readouts_updates_outweigh_it() -> None:
+def test_a_start_is_a_bound_where_the_readouts_updates_outweigh_it_but_for_sgd_which_it_sends_back() -> None:
     start = ("preactivation", 3, 0)
-    assert predictions(measurements(MUP_SGD, "sgd"), named("mup"))[start] == (-0.5, Side.AT_MOST)
+    assert predictions(measurements(MUP_ADAM, "adam"), named("mup"))[start] == (-0.5, Side.AT_MOST)
+    assert predictions(measurements(MUP_SGD, "sgd"), named("mup"))[start] == (-0.5, Side.EQUAL)
     assert predictions(measurements(NTP_SGD, "sgd"), named("ntp"))[start] == (0, Side.EQUAL)
 
 

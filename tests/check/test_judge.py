@@ -89,11 +89,34 @@ def test_a_bias_that_the_loss_does_not_see_is_not_judged() -> None:
     assert verdict(with_bias(found, 1e-2, -1.0)) is Verdict.REFUTED, "this one has a derivative"
 
 
+@pytest.mark.parametrize(("late", "cancelled"), [(1e-9, (4,)), (1e-2, ())])
+def test_with_a_readout_from_zero_a_later_step_tells_what_is_cancelled(late: float, cancelled: tuple[int, ...]) -> None:
+    """The first gradient is 0 of everything but the read-out, whether or not a softmax cancels it later."""
+    found = with_bias(measurements(MUP_ADAM, "adam"), 0.0, -1.0)
+    silent = [
+        (width, row._replace(value=0.0) if row.quantity == "gradient" and row.layer != 3 else row)
+        for width, row in found.rows
+    ]
+    second = [
+        (width, Row("gradient", late if layer == 4 else 1.0, seed, 2, layer))
+        for width in WIDTHS
+        for seed in range(found.seeds)
+        for layer in range(5)
+    ]
+    judged = judge_measurements(replace(found, rows=(*silent, *second)), named("mup"))
+    assert judged.cancelled == cancelled
+
+
 def test_decay_must_not_depend_on_the_width() -> None:
     right = [replace(layer, decay=-layer.c) for layer in MUP_ADAM]
     wrong = [replace(layer, decay=0.0) for layer in MUP_ADAM]
     assert verdict(measurements(right, "adam")) is Verdict.SUPPORTED
     assert verdict(measurements(wrong, "adam")) is Verdict.REFUTED
+    waived = judge_measurements(measurements(wrong, "adam"), named("mup"), decay=False)
+    assert waived.result.verdict is Verdict.SUPPORTED, "the limit exists, though decay fades"
+    growing = [replace(layer, decay=0.5 - layer.c) for layer in MUP_ADAM]
+    grown = judge_measurements(measurements(growing, "adam"), named("mup"), decay=False)
+    assert grown.result.verdict is Verdict.REFUTED, "growth is judged all the same"
     coupled = judge_measurements(measurements(wrong, "adam", optimizer="Adam"), named("mup"))
     assert coupled.result.verdict is Verdict.SUPPORTED, "an L2 term under Adam is no share of the weights"
 

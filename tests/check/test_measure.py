@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from tpbench.check.measure import measure
 
 X, Y = normal(12, 5), normal(12, 3, seed=1)
+BACKWARD = ("gradient", "loss-derivative")
+"""Quantities of every step, whatever is recorded."""
 
 
 def mlp(width: int) -> nn.Module:
@@ -39,7 +41,8 @@ def test_every_width_and_seed_has_the_same_rows_once() -> None:
     assert {(quantity, step) for quantity, number, step in counts if number == layer(measured, "2").number} == {
         ("preactivation", 0),
         ("expected-preactivation", 0),
-        ("gradient", 0),
+        ("initial-weight", 0),
+        *(("gradient", step) for step in range(3)),
         *(
             (name, step)
             for name in ("preactivation-change", "weight-update", "initial-weight-on-change")
@@ -55,7 +58,8 @@ def test_a_seed_alone_gives_what_it_gives_among_others_and_records_do_not_distur
     alone = as_table(measure(factory, widths=WIDTHS, seeds=1, steps=3, first_seed=2))
     assert alone == {key: number for key, number in together.items() if key[3] == 2}
     often = as_table(measure(factory, widths=WIDTHS, seeds=3, steps=3, record=(0, 1, 2, 3)))
-    assert together == {key: number for key, number in often.items() if key[4] != 2}
+    forward = {key: number for key, number in often.items() if key[4] != 2 or key[1] in BACKWARD}
+    assert together == forward
 
 
 def test_progress_counts_networks() -> None:
@@ -64,12 +68,47 @@ def test_progress_counts_networks() -> None:
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_gradients_are_those_of_the_first_step() -> None:
+def test_gradients_are_those_that_the_next_step_used() -> None:
     measured = measure(factory, widths=WIDTHS, seeds=1, steps=2)
-    kept = histories(factory, WIDTHS[1], 1)
+    kept = histories(factory, WIDTHS[1], 2)
     for name in ("0", "2", "4"):
-        gradient = (kept[0][f"{name}.weight"] - kept[1][f"{name}.weight"]) / 0.3
-        assert value(measured, name, "gradient", 0) == pytest.approx(rms(gradient), rel=1e-9)
+        assert value(measured, name, "initial-weight", 0) == pytest.approx(rms(kept[0][f"{name}.weight"]), rel=1e-9)
+        for step in (0, 1):
+            gradient = (kept[step][f"{name}.weight"] - kept[step + 1][f"{name}.weight"]) / 0.3
+            assert value(measured, name, "gradient", step) == pytest.approx(rms(gradient), rel=1e-9)
+
+
+def test_the_loss_derivative_is_that_of_the_output() -> None:
+    measured = measure(factory, widths=WIDTHS, seeds=1, steps=3)
+    told = {row.step: row.value for width, row in measured.rows if row.quantity == "loss-derivative" and width == 8}
+    assert set(told) == {0, 1, 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, optimizer, (inputs, targets), *_ = factory(8)
+        for step in range(3):
+            output = model(inputs)
+            assert told[step] == pytest.approx(rms((output - targets).detach() / targets.numel()), rel=1e-6)
+            optimizer.zero_grad()
+            ((output - targets).square().mean() / 2).backward()
+            optimizer.step()
+
+
+def test_a_model_that_returns_its_loss_has_no_loss_derivative() -> None:
+    class OwnLoss(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.net = mlp(width)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.net(x) - Y.to(x.dtype)).square().mean()
+
+    def own(width: int) -> tuple[Any, ...]:
+        model = OwnLoss(width)
+        return model, torch.optim.SGD(model.parameters(), lr=0.1), (X.float(), None), lambda output, _: output
+
+    measured = measure(own, widths=WIDTHS, seeds=1, steps=2)
+    assert not any(row.quantity == "loss-derivative" for _, row in measured.rows)
+    assert any(row.quantity == "gradient" for _, row in measured.rows)
 
 
 def test_the_expected_start_is_the_start_without_noise() -> None:
@@ -178,7 +217,7 @@ class Noisy(nn.Module):
 def test_dropout_masks_do_not_change_between_passes() -> None:
     def still(width: int) -> tuple[Any, ...]:
         model = Noisy(width).double()
-        return model, torch.optim.SGD(model.parameters(), lr=0.0), (X, Y)
+        return model, torch.optim.SGD(model.parameters(), lr=1e-300), (X, Y)  # moves nothing, and is not refused as 0
 
     measured = measure(still, widths=WIDTHS, seeds=1, steps=3)
     for width in WIDTHS:

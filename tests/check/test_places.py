@@ -101,3 +101,27 @@ def test_heads_that_grow_and_heads_that_do_not() -> None:
 
     measured = measure(lambda width: trained(Heads(width), normal(6, 3)), widths=(8, 16), seeds=1)
     assert [(one.name, one.place) for one in measured.layers] == [("mix", Place.INPUT), ("out", Place.OUTPUT)]
+
+
+def test_a_map_into_a_bottleneck_is_inner_and_a_read_out_is_not() -> None:
+    def uses(width: int) -> list[Use]:
+        down, up = use((width,), (4,), "down"), use((4,), (width,), "up")
+        return [use((3,), (width,), "first"), down, up, use((width,), (8,), "readout")]
+
+    assert [layer.inner for layer in layers_of({width: uses(width) for width in WIDTHS})] == [False, True, False, False]
+
+
+def test_an_embedding_after_a_read_out_makes_it_no_bottleneck() -> None:
+    def uses(width: int) -> list[Use]:
+        return [use((width,), (4,), "side"), Use("embed", "embedding", ("embed.weight",), (9,), (width,), {})]
+
+    assert not any(layer.inner for layer in layers_of({width: uses(width) for width in WIDTHS}))
+
+
+def test_sizes_rounded_to_multiples_are_proportional_and_told() -> None:
+    rounded = [8 * -(-8 * width // 24) for width in WIDTHS]
+    assert rounded == [176, 344, 688]
+    layers = layers_of(across(*(((n,), (size,)) for n, size in zip(WIDTHS, rounded, strict=True)), beside=True))
+    assert (layers[0].place, layers[0].rounded, layers[1].rounded) == (Place.HIDDEN, True, False)
+    with pytest.raises(ValueError, match="neither constant nor proportional"):
+        layers_of(across(((64,), (64,)), ((128,), (150,)), ((256,), (256,)), beside=True))

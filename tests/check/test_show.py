@@ -99,3 +99,35 @@ def test_a_report_on_a_right_model_is_short(tmp_path: Path) -> None:
     written = text(RIGHT)
     assert written.startswith("✓ mup: supported (18 supported)")
     assert "cause:" not in written
+
+
+def test_a_report_prints_as_its_table() -> None:
+    assert str(BROKEN) == repr(BROKEN) == text(BROKEN)
+    assert "Measurements(" not in str(BROKEN)
+
+
+def with_uses(found: Measurements, copies: int) -> Measurements:
+    """Return the measurements where the second layer is used so many more times."""
+    grown = deep(found, copies)
+    count = len(found.layers)
+    renamed = (
+        replace(layer, name=f"{found.layers[1].name} ({layer.number} th use)".replace(" th", "th"))
+        for layer in grown.layers[count:]
+    )
+    return replace(grown, layers=(*grown.layers[:count], *renamed))
+
+
+def test_uses_of_one_parameter_are_told_together_refuted_ones_too() -> None:
+    report = report_on(with_uses(measurements(changed(MUP_ADAM, 1, c=0.0), "adam"), 4), named("mup"))
+    assert "fc2 (5 uses)  hidden  ΔW x" in text(report)
+    assert "learning rate: fc2 (5 uses)" in text(report)
+    assert text(report, every=True).count("ΔW x      1") == len(report.measurements.layers)
+
+
+def test_folded_lines_are_of_one_place() -> None:
+    """Hidden layers and first layers are predicted the same, and must not be told as one."""
+    report = report_on(deep(measurements(MUP_ADAM, "adam"), 20), named("mup"))
+    lines = [line.split() for line in text(report).splitlines() if "W₀ x₀" in line]
+    assert [(line[0], line[-1]) for line in lines if "input" in line] == [("fc1", "✓")]
+    assert [line[:2] for line in lines if "hidden" in line] == [["(22", "layers)"]]
+    assert "[" in next(line for line in text(report).splitlines() if line.startswith("fc1"))  # alone: its own interval

@@ -124,7 +124,7 @@ def test_lazy_and_dense_networks_of_one_width_have_one_law_and_a_wrong_rate_is_s
     dense = measure(mup_factory, widths=(32, 256), seeds=16, steps=3)
     asked: dict[str, Any] = {"widths": (32, 64), "seeds": 1, "wide": (256,), "wide_seeds": 16, "steps": 3}
     lazy = measure(mup_factory, **asked)
-    assert len(seen(lazy, 256)) == len(seen(dense, 256)) - 1  # without the expected start of the lazy weight
+    assert len(seen(lazy, 256)) == len(seen(dense, 256)) - 2  # without the lazy weight's size and expected start
     assert all(len(set(values.tolist())) == 16 for key, values in seen(lazy, 256).items() if key[1] != "input")
     assert strangest(lazy, dense, 256) < 4.5
     wrong = measure(lambda n: trained(n, mlp(n), 1.5 if n == 256 else 1.0), **asked)
@@ -134,7 +134,8 @@ def test_lazy_and_dense_networks_of_one_width_have_one_law_and_a_wrong_rate_is_s
 def test_records_draw_nothing_and_do_not_disturb() -> None:
     options = SMALL | {"steps": 3}
     seldom, often = (seen(measure(mup_factory, record=r, **options), 512) for r in ((0, 3), (0, 1, 2, 3)))
-    assert seldom.keys() == {key for key in often if key[2] in (0, 3)}
+    backward = ("gradient", "loss-derivative")  # of every step
+    assert seldom.keys() == {key for key in often if key[2] in (0, 3) or key[1] in backward}
     for key, values in seldom.items():
         assert values.item() == pytest.approx(often[key].item(), rel=1e-9), key
 
@@ -145,7 +146,7 @@ def test_rows_and_settings_are_complete_and_places_are_those_of_dense_widths() -
     assert measured.layers == measure(mup_factory, widths=(32, 64), seeds=1, steps=2).layers
     counts = Counter((row.layer, row.quantity, row.step) for _, row in measured.rows)
     lacking = {key for key, count in counts.items() if count != 3}
-    assert lacking == {(layer(measured, "2").number, "expected-preactivation", 0)}
+    assert lacking == {(layer(measured, "2").number, what, 0) for what in ("expected-preactivation", "initial-weight")}
     assert measured.scalings["0.weight"].rate == {32: 3.2, 64: 6.4, 512: 51.2}
     assert value(measured, "4", "expected-preactivation", 0, 512) > 0
 

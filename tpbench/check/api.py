@@ -23,6 +23,7 @@ def check(
     steps: int = STEPS,
     wide: Sequence[int] = (),
     wide_seeds: int = WIDE_SEEDS,
+    decay: bool = True,
     **options: Any,
 ) -> Report:
     """Train small versions of a model for a few steps and judge how every layer's updates scale with its width.
@@ -34,6 +35,8 @@ def check(
 
     ``wide`` are widths such as 2^17, beyond the others, at which a model that SGD trains has weights that are never
     built; ``wide_seeds`` networks each. Exponents are fitted over all widths.
+
+    Learning rate times weight decay must not depend on the width; without ``decay`` it may fade, but must not grow.
 
     Raises ``ValueError`` for fewer than three widths or two seeds, for a factory or model that cannot be measured, and
     where the table says nothing of such a model.
@@ -47,7 +50,7 @@ def check(
             f"{min(seeds, wide_seeds)} seeds: five widths, each twice the one before, and 4 seeds are a good start"
         )
     measured = measure(factory, widths=widths, seeds=seeds, steps=steps, wide=wide, wide_seeds=wide_seeds, **options)
-    return report_on(measured, table)
+    return report_on(measured, table, decay=decay)
 
 
 def assert_parametrization(

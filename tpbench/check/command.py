@@ -40,6 +40,9 @@ def check_command(
         str | None, typer.Option(help="sgd, adam or spectral, for an optimizer of your own.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    decay: Annotated[
+        bool, typer.Option("--decay/--no-decay", help="Judge weight decay, or let it fade with the width.")
+    ] = True,
     plot: Annotated[Path | None, typer.Option(help="Draw sizes against width to a file: .png, .svg or .pdf.")] = None,
     every: Annotated[bool, typer.Option("--every", help="Show every estimate of a large model by itself.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
@@ -63,6 +66,7 @@ def check_command(
                 seeds=seeds,
                 steps=steps,
                 family=optimizer_family,
+                decay=decay,
                 device=resolve_device(device),
                 progress=progress,
             )

@@ -24,14 +24,18 @@ from tpbench.parametrization import Family
 def diagnose(judgement: Judgement, measurements: Measurements) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Return the findings, and the names of the layers in which refuted rows are mere consequences of them."""
     cases = _cases(judgement, measurements) if judgement.result.verdict is Verdict.REFUTED else []
-    found = [finding for case in cases for rule in RULES if (finding := rule(case)) is not None]
+    found = _asked(cases) or _asked([replace(case, trusts=False) for case in cases])
     if not found:
         found = [finding for case in cases if (finding := attention(case)) is not None]
     if not found:
         found = [_unknown(case) for case in cases if _is_refuted(case)]
     blamed = {name for finding in found for name in finding.layers}
     others = tuple(case.layer.name for case in cases if _is_refuted(case) and case.layer.name not in blamed)
-    return tuple(_merged([*found, *_divergence(judgement)])), others
+    return (*_forgotten(measurements), *_merged([*found, *_divergence(judgement)])), others
+
+
+def _asked(cases: Sequence[Case]) -> list[Finding]:
+    return [finding for case in cases for rule in RULES if (finding := rule(case)) is not None]
 
 
 def _cases(judgement: Judgement, measurements: Measurements) -> list[Case]:
@@ -65,6 +69,20 @@ def _unknown(case: Case) -> Finding:
         seen(next(iter(case.off.values())), case.layer),
         "no single layer's start, multiplier or learning rate explains it",
         "look at the refuted rows in the order of the forward pass",
+    )
+
+
+def _forgotten(measurements: Measurements) -> tuple[Finding, ...]:
+    if not measurements.forgotten:
+        return ()
+    return (
+        Finding(
+            Cause.FORGOTTEN,
+            measurements.forgotten,
+            f"{len(measurements.forgotten)} parameters are trainable, and the optimizer does not have them",
+            "they never move, whatever the width: no parametrization is kept by that",
+            "give them to the optimizer, or freeze them with requires_grad_(False) where that is meant",
+        ),
     )
 
 

@@ -8,7 +8,8 @@ What was chosen before any model was measured:
 
 * ``TOLERANCE`` 0.2, since the errors that people make are powers of n^(1/2); ``SHARP`` 0.1 for pre-activations of
   hidden and first layers at the start, whose size the law of large numbers fixes to a few per cent.
-* A layer's own update is judged as an equality: too little is as wrong as too much. Sums of several causes (W_0 Δx, the
+* A layer's own update is judged as an equality: too little is as wrong as too much; under SGD relative to what the
+  loss sends back (``signal``), which theory takes for a number of size 1. Sums of several causes (W_0 Δx, the
   change of pre-activations, logits) mix powers and signs, so they are judged as bounds: they must not grow.
 """
 
@@ -21,12 +22,11 @@ from fractions import Fraction
 from tpbench.bench.claim import ABSENT, Kind, Prediction, Side
 from tpbench.check.measurements import Layer, Measurements, Place
 from tpbench.parametrization import (
-    SGD,
     Family,
     Parametrization,
     Role,
     Rule,
-    equivalent,
+    analyse,
     role_exponents,
     violations,
     with_maximal_rates,
@@ -59,11 +59,12 @@ DECOUPLED = ("SGD", "AdamW", "Muon", "Lion")
 def table_for(table: Parametrization, family: Family) -> Parametrization:
     """Return the table that a user of an optimizer family means.
 
-    A table of which every layer has its maximal stable learning rate under SGD (muP, mean field) is meant to have it
-    under every optimizer: its c are replaced by those of the family. Any other table is taken as it is written.
+    A table that is maximal under SGD (muP, mean field: every layer has its maximal stable learning rate and moves what
+    it computes) is meant to be so under every optimizer: its c are replaced by those of the family. Any other table is
+    taken as it is written.
     """
     depth = depth_of(table)
-    if family is Family.SGD or not equivalent(table, with_maximal_rates(table, depth), SGD):
+    if family is Family.SGD or not analyse(table, depth).maximal:
         return table
     return with_maximal_rates(table, depth, Rule(family))
 
@@ -115,8 +116,8 @@ class Question:
     says: Callable[[Theory, Layer, int, Measurements], Saying | None]
 
 
-def questions(measurements: Measurements) -> tuple[Question, ...]:
-    """Return what is asked of every layer, at the recorded steps."""
+def questions(measurements: Measurements, *, decay: bool = True) -> tuple[Question, ...]:
+    """Return what is asked of every layer, at the recorded steps; without ``decay``, its decay must only not grow."""
     last, steps = measurements.record[-1], [step for step in (1,) if step in measurements.record[:-1]]
     return (
         Question("preactivation", 0, _at_the_start),
@@ -127,7 +128,7 @@ def questions(measurements: Measurements) -> tuple[Question, ...]:
         *(Question("preactivation-change", step, _logits_change) for step in steps),
         Question("preactivation-change", last, _change),
         Question("shrinkage", last, _shrinkage),
-        Question(DECAY, ABSENT, _decay),
+        Question(DECAY, ABSENT, _decay if decay else _decay_bounded),
     )
 
 
@@ -165,16 +166,19 @@ def _at_the_start(theory: Theory, layer: Layer, step: int, measurements: Measure
 def _output_at_the_start(theory: Theory, layer: Layer) -> Saying | None:
     """Return what is said of the output f_0.
 
-    Where the read-out's updates outweigh its start, any smaller start trains alike (0 among them), so the exponent is
-    a bound. A tied read-out meets in its input the very vectors that it is made of: its inner products are larger by
-    n^(1/2) than those of an independent matrix.
+    Where the read-out's updates outweigh its start, any smaller start trains alike after the first steps, so the
+    exponent is a bound. Not under SGD: there the start is the signal that goes back at first, and every layer behind
+    it would be late (exactly 0 is a case of its own, ``zero_output``). A tied read-out meets in its input the very
+    vectors that it is made of: its inner products are larger by n^(1/2) than those of an independent matrix.
     """
+    if layer.inner:  # no output of the model: all that is asked is that what comes next is finite
+        return Saying(Fraction(0), Side.AT_MOST)
     start = theory.first.get((Role.OUTPUT, "output-initial"))
     if start is None:
         return None
     if layer.tied:
         return Saying(start + HALF, Side.AT_MOST)
-    outweighed = theory.late[Role.OUTPUT, "weight-update"] >= start + HALF
+    outweighed = theory.late[Role.OUTPUT, "weight-update"] >= start + HALF and not theory.rule.law.gradient
     return Saying(start, Side.AT_MOST if outweighed else Side.EQUAL)
 
 
@@ -247,6 +251,12 @@ def _decay(theory: Theory, layer: Layer, step: int, measurements: Measurements) 
     if measurements.optimizer not in DECOUPLED or not decays(layer, measurements):
         return None
     return Saying(Fraction(0))
+
+
+def _decay_bounded(theory: Theory, layer: Layer, step: int, measurements: Measurements) -> Saying | None:
+    """Return the bound that a limit asks for; that hyperparameters carry over asks for the equality."""
+    said = _decay(theory, layer, step, measurements)
+    return None if said is None else replace(said, side=Side.AT_MOST)
 
 
 def decays(layer: Layer, measurements: Measurements) -> bool:

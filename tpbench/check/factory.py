@@ -105,6 +105,25 @@ def _check_optimizer_has(model: nn.Module, optimizer: torch.optim.Optimizer, wid
         )
 
 
+def left_out_of(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of trainable parameters that the optimizer does not have, and those of frozen parameters.
+
+    Raises ``ValueError`` where all are frozen.
+    """
+    held = {id(parameter) for group in network.optimizer.param_groups for parameter in group["params"]}
+    parameters = parameters_of(network.model)
+    frozen = tuple(name for name, parameter in parameters.items() if not parameter.requires_grad)
+    if len(frozen) == len(parameters):
+        raise ValueError(
+            f"all {len(frozen)} parameters of width {network.width} are frozen (requires_grad is False), so nothing "
+            "would be trained: build the model as it is trained"
+        )
+    forgotten = (
+        name for name, parameter in parameters.items() if parameter.requires_grad and id(parameter) not in held
+    )
+    return tuple(forgotten), frozen
+
+
 def parameter_names(model: nn.Module) -> dict[int, tuple[str, ...]]:
     """Return the names of every parameter by its ``id``, several for tied ones, without what ``torch.compile`` adds."""
     names: dict[int, tuple[str, ...]] = {}

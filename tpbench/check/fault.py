@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +12,7 @@ from tpbench.bench.words import theory
 from tpbench.check.expect import EXPECTED_START
 from tpbench.check.judge import Judgement
 from tpbench.check.measurements import Layer, Measurements
-from tpbench.check.own import OFF_START, OFF_UPDATE, Own
+from tpbench.check.own import OFF_START, OFF_UPDATE, Own, near_half
 from tpbench.check.phrases import grows, measured_text, quantity_text
 from tpbench.parametrization import Family
 
@@ -26,6 +27,7 @@ class Cause(StrEnum):
     WEIGHT_DECAY = "weight decay"
     ATTENTION = "attention"
     DIVERGENCE = "divergence"
+    FORGOTTEN = "not in the optimizer"
     UNKNOWN = "unknown"
 
 
@@ -46,6 +48,7 @@ class Case:
 
     ``off`` are its rows that are refuted, or inconclusive and estimated outside the tolerance, by quantity: once a
     model is refuted, what is most likely at fault may be a row that noise keeps from being refuted by itself.
+    ``trusts``: the settings, where they tell a layer's own power, decide what is its own, not what was measured.
     """
 
     layer: Layer
@@ -54,6 +57,7 @@ class Case:
     judgement: Judgement
     measurements: Measurements
     family: Family
+    trusts: bool = True
 
     @property
     def gauge(self) -> int:
@@ -77,17 +81,26 @@ class Case:
         A power that is near a half is taken for that half, as the theory's powers are. An excess of another sign than
         what was seen would be advice against one's eyes: it is taken for inherited.
         """
+        if self.own is None or not self.knows:
+            return self.measured_off
+        return self._seen(self.own.known, OFF_START)
+
+    @property
+    def knows(self) -> bool:
+        """Whether the settings tell what the update is."""
+        return self.trusts and self.own is not None and not math.isnan(self.own.known)
+
+    @property
+    def measured_off(self) -> float:
+        """The same by what was measured alone."""
+        return 0.0 if self.own is None else self._seen(self.own.update, OFF_UPDATE)
+
+    def _seen(self, power: float, least: float) -> float:
         row = self.off.get("weight-update")
-        if self.own is None or row is None or not abs(self.own.update) > OFF_UPDATE:
+        if row is None or not abs(power) > least:
             return 0.0
         away = row.estimate.value - row.estimate.prediction.predicted
-        return near_half(self.own.update) if away * self.own.update > 0 else 0.0
-
-
-def near_half(power: float) -> float:
-    """Return the multiple of 1/2 that a power is within 0.2 of, or else the power."""
-    half = round(2 * power) / 2
-    return half if abs(half - power) <= 0.2 else power
+        return near_half(power) if away * power > 0 else 0.0
 
 
 def seen(row: Judged, layer: Layer) -> str:

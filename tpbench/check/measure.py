@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tpbench.bench.claim import Row
-from tpbench.check.factory import Factory, Network, build, parameter_names, parameters_of, plain
+from tpbench.check.backward import backward_numbers, initial_numbers, missing_numbers, watch_derivative
+from tpbench.check.factory import Factory, Network, build, left_out_of, parameter_names, parameters_of, plain
 from tpbench.check.measurements import Layer, Measurements
 from tpbench.check.places import layers_of
-from tpbench.check.settings import Setting, family_of, scalings, settings_of
-from tpbench.check.uses import Before, Use, rms_of_rows
+from tpbench.check.settings import Setting, check_rates, family_of, scalings, settings_of
+from tpbench.check.training import check_finite, check_same_uses, trained
+from tpbench.check.uses import Before, Use
 from tpbench.check.watch import watch
 from tpbench.check.wide import Like, build_wide, check_uses
 from tpbench.weights.matrix import LazyMatrix
@@ -32,14 +34,20 @@ Numbers = Mapping[tuple[int, str, int], float]
 """Values of one network by number of the use, quantity and step."""
 
 PROPAGATED = "initial-weight-on-change"
+CHANGES = (PROPAGATED, "preactivation-change")
+"""What compares a pass with the first one, row by row."""
 
 
 @dataclass(frozen=True)
 class Followed:
-    """One network: its uses at the first pass, without tensors, and its numbers."""
+    """One network: its uses at the first pass, without tensors, and its numbers.
+
+    ``rerouted`` are the uses that saw another number of rows at a later pass, as those of experts do.
+    """
 
     uses: tuple[Use, ...]
     numbers: Numbers
+    rerouted: frozenset[int] = frozenset()
 
 
 def measure(
@@ -79,24 +87,42 @@ def measure(
     settings: dict[int, dict[str, Setting]] = {}
     found: list[tuple[int, int, Numbers]] = []
     kind, told = "", ""
+    left_out: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
+    rerouted: set[int] = set()
     with torch.compiler.set_stance("force_eager"):
         for network in _networks(factory, dense, lazy, device):
             width = network.width
             if width not in wide:
                 kind, told = type(network.optimizer).__name__, family_of(network.optimizer, family)
+                left_out = left_out_of(network)
             if width not in settings:
                 settings[width] = settings_of(network.optimizer.param_groups, parameter_names(network.model))
+                check_rates(settings[width], width)
             followed = follow(network, steps, record, settings[width])
-            uses.setdefault(width, followed.uses)
+            check_same_uses(uses.setdefault(width, followed.uses), followed.uses, network)
             found.append((width, network.seed, followed.numbers))
+            rerouted |= followed.rerouted
             del network  # or two lazy ones would be in memory at once
             if progress is not None:
                 progress(len(found), len(dense) + len(lazy))
     layers, scaled = _layers(uses, wide), scalings(dict(sorted(settings.items())))
-    rows = tuple(_rows(sorted(found, key=lambda one: one[:2])))
+    rows = tuple(_rows(sorted(found, key=lambda one: one[:2]), rerouted))
     seconds, every = time.perf_counter() - begun, (*widths, *wide)
     return Measurements(
-        every, seeds, steps, record, kind, told, layers, scaled, rows, seconds, wide, wide_seeds if wide else 0
+        every,
+        seeds,
+        steps,
+        record,
+        kind,
+        told,
+        layers,
+        scaled,
+        rows,
+        seconds,
+        wide,
+        wide_seeds if wide else 0,
+        *left_out,
+        tuple(sorted(rerouted)),
     )
 
 
@@ -157,10 +183,12 @@ def follow(network: Network, steps: int, record: Sequence[int], settings: Mappin
     names, parameters = parameter_names(network.model), parameters_of(network.model)
     numbers: dict[tuple[int, str, int], float] = {}
     before: Before | None = None
+    rerouted: set[int] = set()
     for step in range(record[-1] + 1):
         last = step == steps
         if step in record:
             output, uses = _watched(network, names, before, with_graph=not last)
+            rerouted |= {number for number, use in enumerate(uses) if use.rerouted}
             if before is None:
                 before = Before(uses, _copies(uses, parameters))
             numbers |= _values(uses, step)
@@ -168,13 +196,18 @@ def follow(network: Network, steps: int, record: Sequence[int], settings: Mappin
                 numbers |= _shrinkages(before, parameters, settings, step)
         elif not last:
             output = network.forward()
-        if last or not _trained(network, output):
+        derivative = watch_derivative(output)
+        if last or not trained(network, output):
+            if step == 0 and before is not None:
+                check_finite(before.uses, network)
             break
-        if step == 0 and before is not None:
-            numbers |= _gradients(before, parameters)
+        if before is not None and step < record[-1]:
+            numbers |= backward_numbers(before, parameters, derivative(), step)
     assert before is not None
-    uses = [Use(use.name, use.operation, use.parameters, use.fan_in, use.fan_out, {}) for use in before.uses]
-    return Followed(tuple(uses), _missing(before, settings, record) | numbers)
+    numbers |= initial_numbers(before)
+    uses = [replace(use, numbers={}, start=(None, None)) for use in before.uses]
+    expected = _missing(before, settings, record) | missing_numbers(numbers, record[-1])
+    return Followed(tuple(uses), expected | numbers, frozenset(rerouted))
 
 
 def _copies(uses: Sequence[Use], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -196,40 +229,11 @@ def _watched(
             buffer.copy_(value)
 
 
-def _trained(network: Network, output: Any) -> bool:
-    """Take one step; return whether the loss was finite and the step was taken."""
-    loss = network.loss(output, network.batch.targets)
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise ValueError(
-            f"the loss is {tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__}, not one number: "
-            "let loss(output, targets) return a scalar tensor, such as a mean"
-        )
-    if not math.isfinite(loss.item()):
-        return False
-    network.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    network.optimizer.step()
-    return True
-
-
 def _values(uses: Sequence[Use], step: int) -> dict[tuple[int, str, int], float]:
     return {
         (number, quantity, step): value.item()
         for number, use in enumerate(uses)
         for quantity, value in use.numbers.items()
-    }
-
-
-def _gradients(before: Before, parameters: Mapping[str, Tensor]) -> dict[tuple[int, str, int], float]:
-    seen: dict[str, float] = {}
-    for name in {name for use in before.uses for name in use.parameters}:
-        gradient = parameters[name].grad
-        if gradient is not None:
-            seen[name] = rms_of_rows(gradient.to_dense() if gradient.is_sparse else gradient).item()
-    return {
-        (number, "gradient", 0): seen[use.parameters[0]]
-        for number, use in enumerate(before.uses)
-        if use.parameters and use.parameters[0] in seen
     }
 
 
@@ -268,8 +272,11 @@ def _missing(
     return expected
 
 
-def _rows(found: Sequence[tuple[int, int, Numbers]]) -> Iterator[tuple[int, Row]]:
-    """Yield the rows, without W_0 Δx of layers whose input never changes, such as those that read the data."""
+def _rows(found: Sequence[tuple[int, int, Numbers]], rerouted: Collection[int]) -> Iterator[tuple[int, Row]]:
+    """Yield the rows, without W_0 Δx of layers whose input never changes, such as those that read the data.
+
+    Rerouted layers see other examples at every pass, so that their changes are none of the weights.
+    """
     moved = {
         layer
         for _, _, numbers in found
@@ -278,5 +285,5 @@ def _rows(found: Sequence[tuple[int, int, Numbers]]) -> Iterator[tuple[int, Row]
     }
     for width, seed, numbers in found:
         for (layer, quantity, step), value in sorted(numbers.items()):
-            if quantity != PROPAGATED or layer in moved:
+            if (quantity != PROPAGATED or layer in moved) and not (quantity in CHANGES and layer in rerouted):
                 yield width, Row(quantity, value, seed=seed, step=step, layer=layer)

@@ -7,6 +7,7 @@ row's ``layer`` is that number. Imports no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +32,9 @@ class Layer:
 
     ``parameter`` is the name in ``model.named_parameters()``, "" for logits; ``tied`` are the names of other layers
     that use the same tensor. ``fan_in`` and ``fan_out`` are those of the narrowest width: numbers summed over for one
-    output, and outputs; ``fan_in`` is 1 for vectors, both are 1 for logits.
+    output, and outputs; ``fan_in`` is 1 for vectors, both are 1 for logits. ``multiplier`` is the power of n of what
+    the model's code multiplies the weight or the layer's output by, NaN where that is unknown. ``inner``: an output
+    that later layers of the model read again, a bottleneck. ``rounded``: an axis is nearly proportional to the width.
     """
 
     number: int
@@ -42,6 +45,9 @@ class Layer:
     tied: tuple[str, ...] = ()
     fan_in: int = 1
     fan_out: int = 1
+    multiplier: float = math.nan
+    inner: bool = False
+    rounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,18 @@ class Measurements:
     * ``input``: the layer's input x_t (every step) - to tell a layer's own fault from one that it inherits; not of
       embeddings, which read numbers of tokens
     * ``shrinkage``: 1 - <W_t, W_0>/<W_0, W_0>, where the optimizer decays weights
-    * ``gradient``: root mean square of the parameter's gradient entries at the first step
+    * ``gradient``: root mean square of the parameter's gradient entries; at step s, those that step s + 1 used
+    * ``initial-weight``: rms(W_0), where there is an ``expected-preactivation``
+    * ``loss-derivative``: rms(dL/df) over the model's output f, likewise; its ``layer`` is -1. None where the output is
+      no tensor, or is the loss itself
 
     ``optimizer`` is the class name of the optimizer, ``family`` one of ``tpbench.parametrization.Family``'s values.
     ``wide`` are those of ``widths`` at which width × width weights were lazy, with ``wide_seeds`` seeds instead of
     ``seeds``; such a weight has no ``expected-preactivation`` and no ``shrinkage`` there, for W_0 is not known.
+
+    ``forgotten`` are the trainable parameters that the optimizer does not have, ``frozen`` those that are not
+    trainable; ``rerouted`` the numbers of layers that see other examples at other passes, so that their changes are not
+    measured.
     """
 
     widths: tuple[int, ...]
@@ -88,3 +101,6 @@ class Measurements:
     seconds: float
     wide: tuple[int, ...] = ()
     wide_seeds: int = 0
+    forgotten: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    rerouted: tuple[int, ...] = ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from tpbench.weights.matrix import LazyMatrix
 
 Parameters = Mapping[str, Tensor]
 
@@ -30,6 +34,7 @@ class Operands:
 
     def __init__(self, parameters: Parameters, constants: Sequence[Tensor]) -> None:
         """Begin with the parameters by name; ``constants`` are buffers of the model, which no parameter reaches."""
+        self._parameters = parameters
         self._sizes = {name: parameter.numel() for name, parameter in parameters.items()}
         self._known = {id(tensor): Operand.of_parameter(name, tensor) for name, tensor in parameters.items()}
         self._constants = {id(tensor): tensor for tensor in constants}
@@ -37,6 +42,23 @@ class Operands:
     def get(self, value: object) -> Operand | None:
         """Return the operand whose tensor this is."""
         return self._known.get(id(value))
+
+    def multiplier(self, operand: Operand) -> float:
+        """Return the number by which an operand is its parameter, or a part or view of it; NaN where it is not that.
+
+        It is told by parameters that are all 1 and all 2. Lazy matrices, which have no entries to set, give NaN.
+        """
+        if len(operand.parameters) != 1:
+            return math.nan
+        parameter = self._parameters[operand.parameters[0]]
+        if operand.value is parameter:
+            return 1.0
+        if isinstance(parameter, LazyMatrix):
+            return math.nan
+        ones = torch.ones_like(parameter)
+        one, two = (operand.at({operand.parameters[0]: times * ones}).abs() for times in (1.0, 2.0))
+        least, most = (float(found) for found in one.aminmax())
+        return most if 0 < least == most and torch.equal(two, 2 * one) else math.nan
 
     def among(self, tensors: Sequence[Tensor]) -> list[Operand]:
         """Return the operands among some tensors, in order."""

@@ -8,6 +8,9 @@ learning rate's power, the derivative of its parameter is ``m delta x``, and one
 * sign-like and normalising optimizers: ``c + m + x + contraction``: nothing comes from behind.
 
 What the table asks of ``c + 2 m`` or ``c + m`` is known (``Theory.step_size``); the difference is the layer's own.
+Where the gradient's size does not count, c and m are known as well: c from the optimizer, m from the model's code
+(``Layer.multiplier``). So that is ``known`` without any measurement, which matters, since a layer whose input or whose
+signal other layers have spoiled is less aligned with it, and moves by another power than its own.
 Derived here. Exponents are read off as plain slopes: they choose words, and decide no verdict.
 """
 
@@ -36,6 +39,8 @@ NOISE = 0.1
 class Own:
     """A layer's own powers of n beyond what the table asks: of its start and of its update; NaN where unknown.
 
+    ``known`` is that of its update by the settings alone, NaN where these do not tell it.
+
     ``rate`` is the power of its learning rate as the optimizer has it, ``update_step`` the step of the update that was
     looked at.
     """
@@ -45,14 +50,16 @@ class Own:
     update: float
     rate: float
     update_step: int
+    known: float = NAN
 
 
 def own_exponents(judgement: Judgement, measurements: Measurements) -> Mapping[int, Own]:
     """Return what every layer that has a parameter does by itself, by number."""
-    powers = {key: power(sizes) for key, sizes in judgement.sizes.items()}
-    powers |= {("gradient", layer, 0): found for (name, layer, _), found in powers.items() if name == "gradient"}
+    powers = {key: power(sizes) for key, sizes in judgement.measured.items()}
+    last_first = sorted(powers.items(), key=lambda one: -one[0][2])
+    powers |= {("gradient", layer, 0): found for (name, layer, _), found in last_first if name == "gradient"}
     return {
-        layer.number: _own(layer, powers, judgement.theory, measurements)
+        layer.number: _own(layer, powers, judgement, measurements)
         for layer in measurements.layers
         if layer.place is not Place.LOGITS
     }
@@ -64,7 +71,8 @@ def rate_power(layer: Layer, measurements: Measurements) -> float:
     return NAN if scaling is None else power({width: np.array([rate]) for width, rate in scaling.rate.items()})
 
 
-def _own(layer: Layer, powers: Mapping[Key, float], theory: Theory, measurements: Measurements) -> Own:
+def _own(layer: Layer, powers: Mapping[Key, float], judgement: Judgement, measurements: Measurements) -> Own:
+    theory = judgement.theory
     inherits = _inherits(layer, powers, measurements)
     x_before = _inherited(layer, powers, 0, inherits)
     start = _started(layer, powers) - x_before - _start(layer, theory)
@@ -75,14 +83,16 @@ def _own(layer: Layer, powers: Mapping[Key, float], theory: Theory, measurements
     contraction = float(theory.rule.law.contraction[ROLES[layer.place]])
     x = _inherited(layer, powers, step, inherits)
     if not theory.rule.law.gradient:
-        return Own(layer, start, moved - x - contraction - asked, rate, step)
+        known = rate + layer.multiplier + _on_the_input(layer, powers, inherits) - asked
+        return Own(layer, start, moved - x - contraction - asked, rate, step, known)
     derivative = powers.get(("gradient", layer.number, 0), NAN)
     multiplier = moved - rate - derivative - x - contraction
     if step == 1 and not math.isnan(multiplier):
         return Own(layer, start, rate + 2 * multiplier - asked, rate, step)
-    # Nothing moved at the first step (the read-out started at 0): what comes from behind cannot be told apart.
+    # Nothing moved at the first step (the read-out started at 0): of what comes from behind only the loss's is known.
     said = theory.late.get((ROLES[layer.place], "weight-update"))
-    return Own(layer, start, NAN if said is None else moved - x - x_before - float(said), rate, step)
+    relative = moved - (power(judgement.signal) if judgement.signal and step == measurements.record[-1] else 0.0)
+    return Own(layer, start, NAN if said is None else relative - x - x_before - float(said), rate, step)
 
 
 def _inherits(layer: Layer, powers: Mapping[Key, float], measurements: Measurements) -> bool:
@@ -104,13 +114,29 @@ def _inherited(layer: Layer, powers: Mapping[Key, float], step: int, inherits: b
     return grown + (start if inherits else 0.0)
 
 
+def _on_the_input(layer: Layer, powers: Mapping[Key, float], inherits: bool) -> float:
+    """Return the power of the multiplier on a layer's input; NaN of a read-out whose input has it from others."""
+    x = near_half(_or(powers.get(("input", layer.number, 0), NAN), 0.0))
+    if layer.place in (Place.VECTOR, Place.FIXED) or not x:
+        return 0.0
+    if inherits:
+        return NAN if layer.place is Place.OUTPUT else 0.0
+    return x
+
+
+def near_half(power: float) -> float:
+    """Return the multiple of 1/2 that a power is within 0.2 of, or else the power."""
+    half = round(2 * power) / 2
+    return half if abs(half - power) <= 0.2 else power
+
+
 def _or(value: float, instead: float) -> float:
     return instead if math.isnan(value) else value
 
 
 def _started(layer: Layer, powers: Mapping[Key, float]) -> float:
     expected = powers.get((EXPECTED_START, layer.number, 0), NAN)
-    if math.isnan(expected) or layer.tied or layer.place is not Place.OUTPUT:
+    if math.isnan(expected) or layer.tied or layer.place not in (Place.HIDDEN, Place.OUTPUT):
         return powers.get(("preactivation", layer.number, 0), NAN)
     return expected
 
@@ -121,7 +147,7 @@ def _is_known(powers: Mapping[Key, float], layer: Layer, step: int) -> bool:
 
 def _start(layer: Layer, theory: Theory) -> float:
     """Return what the table asks of W x at the start, for an input of size 1; NaN where nothing is asked."""
-    if layer.place in (Place.INPUT, Place.HIDDEN):
+    if layer.place in (Place.INPUT, Place.HIDDEN) or layer.inner:
         return 0.0
     said = theory.first.get((Role.OUTPUT, "output-initial")) if layer.place is Place.OUTPUT else None
     return NAN if said is None else float(said + (HALF if layer.tied else 0))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from tpbench.bench.claim import ABSENT, Estimate
@@ -45,6 +46,21 @@ LOGITS_WORDS = {
 GRID = 4
 """Powers are written as quarters where they are near one."""
 NEAR = 0.1
+
+
+USE = re.compile(r" \(\d+(?:st|nd|rd|th) use\)$")
+
+
+def folded_names(names: Sequence[str]) -> list[str]:
+    """Return the names of layers, several uses of one parameter as one name.
+
+    >>> folded_names(["U", "b", "U (2nd use)", "U (3rd use)", "e (2nd use)"])
+    ['U (3 uses)', 'b', 'e (2nd use)']
+    """
+    uses: dict[str, list[str]] = {}
+    for name in names:
+        uses.setdefault(USE.sub("", name), []).append(name)
+    return [found[0] if len(found) == 1 else f"{base} ({len(found)} uses)" for base, found in uses.items()]
 
 
 def power_text(power: float) -> str:

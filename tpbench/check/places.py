@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from tpbench.check.exponent import power
 from tpbench.check.measurements import Layer, Place
 from tpbench.check.uses import Use
 
@@ -45,8 +48,22 @@ def layers_of(by_width: Mapping[int, Sequence[Use]]) -> tuple[Layer, ...]:
             tuple(other.name for other in narrow if other is not use and set(other.parameters) & set(use.parameters)),
             math.prod(use.fan_in),
             math.prod(use.fan_out),
+            power({width: np.array([found.multiplier]) for width, found in zip(widths, across[number], strict=True)}),
+            _is_inner(number, narrow, places),
+            any(_is_rounded(sizes, widths) for sizes in _axes(across[number])),
         )
         for number, use in enumerate(narrow)
+    )
+
+
+def _is_inner(number: int, uses: Sequence[Use], places: Sequence[Place]) -> bool:
+    """Return whether a map to a fixed size is one into a bottleneck: a later product leads out of a fixed size again.
+
+    That does not hold of embeddings, which read numbers of tokens and no output of another layer.
+    """
+    later = zip(uses[number + 1 :], places[number + 1 :], strict=True)
+    return places[number] is Place.OUTPUT and any(
+        place is Place.INPUT and use.operation != "embedding" for use, place in later
     )
 
 
@@ -88,7 +105,7 @@ def _axis_grows(name: str, sizes: Sequence[int], widths: Sequence[int]) -> bool:
         return False
     narrow, wide, small, large = widths[0], widths[-1], sizes[0], sizes[-1]
     pairs = list(zip(widths, sizes, strict=True))
-    if all(abs(size * wide - large * width) < wide for width, size in pairs):  # proportional, up to rounding
+    if _is_proportional(sizes, widths):
         return True
     seen = f"an axis of {name} has {_listed(sizes)} entries at widths {_listed(widths)}"
     if len(pairs) > 2 and all(
@@ -99,10 +116,38 @@ def _axis_grows(name: str, sizes: Sequence[int], widths: Sequence[int]) -> bool:
             f"{seen}: {added} entries that do not grow are joined to some that do, and the two need different "
             "scalings. Give each its own layer, such as one nn.Linear for the inputs and one for the neurons"
         )
+    if _is_nearly_proportional(sizes, widths):
+        return True
     raise ValueError(
         f"{seen}: neither constant nor proportional to the width. Choose widths at which it is proportional, without "
         "rounding to multiples, or split what it joins into parts that are"
     )
+
+
+ROUNDED = 0.1
+"""By how much of itself an axis may differ from proportionality where sizes are rounded to multiples of 8, say."""
+
+
+def _is_proportional(sizes: Sequence[int], widths: Sequence[int]) -> bool:
+    """Return whether an axis is proportional to the width up to less than one entry."""
+    wide, large = widths[-1], sizes[-1]
+    return all(abs(size * wide - large * width) < wide for width, size in zip(widths, sizes, strict=True))
+
+
+def _is_nearly_proportional(sizes: Sequence[int], widths: Sequence[int]) -> bool:
+    ratios = [size / width for width, size in zip(widths, sizes, strict=True)]
+    return max(ratios) <= (1 + ROUNDED) * min(ratios)
+
+
+def _is_rounded(sizes: Sequence[int], widths: Sequence[int]) -> bool:
+    return len(set(sizes)) > 1 and not _is_proportional(sizes, widths)
+
+
+def _axes(uses: Sequence[Use]) -> list[tuple[int, ...]]:
+    """Return the sizes of every axis of a use over the widths."""
+    return [
+        sizes for shapes in ([u.fan_in for u in uses], [u.fan_out for u in uses]) for sizes in zip(*shapes, strict=True)
+    ]
 
 
 def _listed(values: Sequence[object]) -> str:

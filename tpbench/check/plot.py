@@ -2,7 +2,7 @@
 
 One panel a quantity and step, on logarithmic axes; every curve is divided by its size at the narrowest width, so that
 all begin at one point and only slopes are left to see. Curves have the colour of their layer's place; the refuted ones
-are thick and have their layer's name at the right edge.
+are thick and have their layer's name at the right edge, and so have inconclusive ones where there are few.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _panel(axes: Axes, title: str, curves: Sequence[Curve]) -> None:
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel("width n")
     axes.set_ylabel(f"size ÷ size at n = {widths[0]:g}", fontsize=8)
-    _names(axes, [curve for curve in curves if curve.refuted], low, high)
+    _names(axes, _worth_a_name(curves), low, high)
 
 
 DASHES = {Verdict.SUPPORTED: "-", Verdict.INCONCLUSIVE: ":", Verdict.REFUTED: "-"}
@@ -212,8 +212,14 @@ def _places(curves: Sequence[Curve]) -> str:
     return ", ".join(dict.fromkeys(PLACE_WORDS[curve.layer.place] for curve in curves))
 
 
+def _worth_a_name(curves: Sequence[Curve]) -> list[Curve]:
+    """Return the refuted curves, and the inconclusive ones where all of them find room."""
+    told = [curve for curve in curves if curve.judged.verdict is not Verdict.SUPPORTED]
+    return told if len(told) <= MOST_LABELS else [curve for curve in curves if curve.refuted]
+
+
 def _names(axes: Axes, curves: Sequence[Curve], low: float, high: float) -> None:
-    """Write the names of refuted layers beside the right edge, apart from each other, the steepest first."""
+    """Write the names of layers beside the right edge, apart from each other, the steepest first."""
     ordered = sorted(curves, key=lambda curve: -abs(np.log2(curve.values[-1])))
     shown = sorted(ordered[:MOST_LABELS], key=lambda curve: curve.values[-1])
     span = np.log2(high / low)
@@ -267,7 +273,7 @@ def _legend(picture: Picture, curves: Sequence[Curve]) -> None:
     ]
     handles += [
         Line2D([], [], color=GREY, lw=2.0, marker="o", ms=4, label="refuted (name, measured power of n)"),
-        Line2D([], [], color=GREY, lw=0.9, ls=":", label="inconclusive"),
+        Line2D([], [], color=GREY, lw=0.9, ls=":", label="inconclusive (named where few)"),
         Line2D([], [], color=GREY, lw=1.2, ls="--", label="theory"),
         Patch(facecolor=(*GREY, 0.15), label="theory ± tolerance (all below, for a bound)"),
     ]

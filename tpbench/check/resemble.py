@@ -47,7 +47,7 @@ def _by_role(judgement: Judgement, measurements: Measurements) -> Mapping[Tellin
 
 
 def _tells(layer: Layer, quantity: str) -> bool:
-    if layer.place in (Place.LOGITS, Place.FIXED) or layer.tied:
+    if layer.place in (Place.LOGITS, Place.FIXED) or layer.tied or layer.inner:
         return False
     return quantity == "weight-update" or (quantity == "preactivation" and layer.place is Place.OUTPUT)
 

@@ -14,8 +14,9 @@ from tpbench.check.phrases import NOUNS, as_for, lacks, power_text
 from tpbench.parametrization import Family
 
 Rule = Callable[[Case], Finding | None]
-SAME = 0.3
-"""How near two powers of n are to be one fault: a multiplier shifts start and update together."""
+SAME, SAME_KNOWN = 0.3, 0.15
+"""How near two powers of n are to be one fault, as measured and where settings tell that of the update: a multiplier
+shifts start and update together."""
 LARGE_EPSILON = 0.1
 """Share of the gradient from which on epsilon changes what Adam does."""
 
@@ -25,7 +26,8 @@ def _multiplier(case: Case) -> Finding | None:
     start, update = case.starts_off, case.updates_off
     if case.layer.tied and case.layer.place is Place.OUTPUT and update:
         start = update / (1 if case.family is not Family.SGD else case.gauge)
-    if not (start and update) or abs(update - case.gauge * start) > SAME:
+    near = SAME_KNOWN if case.knows else SAME
+    if not (start and update) or abs(update - case.gauge * start) > near:
         return None
     noun, missing = NOUNS[case.layer.place], power_text(-start)
     tied = (
@@ -48,16 +50,20 @@ def _start(case: Case) -> Finding | None:
     start, row = case.starts_off, case.start_row
     if not start or row is None or _multiplier(case):
         return None
-    noun, fan = NOUNS[case.layer.place], STARTS[case.layer.place]
+    noun = "map into a bottleneck" if case.layer.inner else NOUNS[case.layer.place]
+    fan = INNER_START if case.layer.inner else STARTS[case.layer.place]
+    weak = case.layer.place is Place.OUTPUT and start < 0
     return Finding(
         Cause.INITIALISATION,
         (case.layer.name,),
         seen(row, case.layer),
-        f"the initial standard deviation of this {noun} {lacks(start)}",
+        f"the initial standard deviation of this {noun} {lacks(start)}"
+        + (": it starts too small, and sends too weak a signal back at first" if weak else ""),
         f"multiply its initial standard deviation by {power_text(-start)}{fan}",
     )
 
 
+INNER_START = ": that of a map from the width to a fixed size inside the model goes like 1/sqrt(fan_in) at most"
 STARTS: Mapping[Place, str] = {
     Place.INPUT: ": that of first layers and embeddings does not depend on the width",
     Place.HIDDEN: ": that of hidden layers goes like 1/sqrt(fan_in), n^-1/2",
@@ -67,7 +73,7 @@ STARTS: Mapping[Place, str] = {
 
 def _epsilon(case: Case) -> Finding | None:
     share = epsilon_share(case)
-    if case.family is not Family.ADAM or not case.updates_off < 0 or not share > LARGE_EPSILON:
+    if case.family is not Family.ADAM or not case.measured_off < 0 or not share > LARGE_EPSILON:
         return None
     widest = case.measurements.widths[-1]
     return Finding(
@@ -102,8 +108,17 @@ def _rate(case: Case) -> Finding | None:
         (case.layer.name,),
         seen(case.off["weight-update"], case.layer),
         f"the learning rate of this {noun}{now} {lacks(update)}{_confusion(case, update)}",
-        f"multiply its learning rate by {power_text(-update)} (a parameter group of its own).{wanted}",
+        f"multiply its learning rate by {power_text(-update)} (a parameter group of its own).{wanted}"
+        + _decay_along(case, update),
     )
+
+
+def _decay_along(case: Case, update: float) -> str:
+    """Return what to do with a weight decay that is right at the present learning rate, in words; "" where none is."""
+    judged = (row.estimate.prediction for row in case.judgement.result.judged)
+    if DECAY in case.off or not any((p.quantity, p.layer) == (DECAY, case.layer.number) for p in judged):
+        return ""
+    return f" Multiply its weight decay by {power_text(update)}, so that a step takes as much of a weight as now."
 
 
 def _confusion(case: Case, update: float) -> str:
@@ -132,8 +147,14 @@ def _decay(case: Case) -> Finding | None:
         seen(row, case.layer),
         f"learning rate times weight decay, what a step takes from a weight, goes like {power_text(value)}{because} "
         "and must not depend on the width",
-        f"multiply the weight decay of these parameters by {power_text(-value)}",
+        f"multiply the weight decay of these parameters by {power_text(-value)}" + (FADES if value < 0 else ""),
     )
+
+
+FADES = (
+    "; or waive this with --no-decay (decay=False): the limit exists, but decay fades with the width, and the best one "
+    "of a narrow model is not that of a wide one"
+)
 
 
 def _scale(case: Case) -> Finding | None:

@@ -67,6 +67,15 @@ def family_of(optimizer: object, told: str | None = None) -> str:
     )
 
 
+def check_rates(settings: Mapping[str, Setting], width: int) -> None:
+    """Raise ``ValueError`` where no parameter has a learning rate, so that a check would judge what never moves."""
+    if not any(setting.rate for setting in settings.values()):
+        raise ValueError(
+            f"every learning rate is 0 at width {width}, so nothing would be trained: is there a warm-up scheduler, "
+            "whose first step is 0? Build the optimizer without it for the check"
+        )
+
+
 def settings_of(param_groups: Sequence[Mapping[str, Any]], names: Mapping[int, tuple[str, ...]]) -> dict[str, Setting]:
     """Return the setting of every parameter by its first name; ``names`` are by the ``id`` of parameters."""
     found = {all_names[0]: Setting() for all_names in names.values()}

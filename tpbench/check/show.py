@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -13,15 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tpbench.bench.claim import Judged, Side, Verdict
-from tpbench.bench.words import MARKS, duration, number, theory
+from tpbench.bench.words import MARKS, duration, theory
 from tpbench.check.fault import Finding
 from tpbench.check.measurements import Layer, Measurements
-from tpbench.check.phrases import measured_text, symbol_text
+from tpbench.check.phrases import folded_names, measured_text, symbol_text
 from tpbench.check.report import Report
 
 STYLES = {Verdict.SUPPORTED: "green", Verdict.INCONCLUSIVE: "yellow", Verdict.REFUTED: "bold red"}
 MOST_ROWS = 40
-"""Rows of a table above which supported ones are told together, a line a place, quantity and step."""
+"""Rows of a table above which supported ones are told together, a line a place, quantity, step and prediction."""
 PLAIN_WIDTH = 100
 
 
@@ -74,32 +74,45 @@ def _table(report: Report, *, every: bool) -> Table:
         column.no_wrap = True
     layers = {layer.number: layer for layer in report.measurements.layers}
     rows = sorted(report.judged, key=lambda row: (row.estimate.prediction.layer, row.estimate.prediction.step))
-    alone = [row for row in rows if every or len(rows) <= MOST_ROWS or row.verdict is not Verdict.SUPPORTED]
-    for row in alone:
-        predicted = row.estimate.prediction
-        layer = layers[predicted.layer]
-        table.add_row(layer.name, *_cells(row, layer), measured_text(row.estimate), _mark(row.verdict))
-    for group in _groups(row for row in rows if row not in alone):
-        values = [row.estimate.value for row in group]
-        spread = f"{number(min(values))} to {number(max(values))}"
-        layer = layers[group[0].estimate.prediction.layer]
-        what = f"({len(group)} layers)" if len(group) > 1 else layer.name
-        table.add_row(what, *_cells(group[0], layer), spread, _mark(Verdict.SUPPORTED))
+    fold = not every and len(rows) > MOST_ROWS
+    groups: dict[tuple[object, ...], list[Judged]] = {}
+    for row in rows:
+        groups.setdefault(_group(row, layers[row.estimate.prediction.layer], fold=fold, every=every), []).append(row)
+    for group in sorted(groups.values(), key=lambda each: fold and each[0].verdict is Verdict.SUPPORTED):
+        members = [layers[row.estimate.prediction.layer] for row in group]
+        table.add_row(_named(members), *_cells(group[0], members[0]), _measured(group), _mark(group[0].verdict))
     return table
+
+
+def _group(row: Judged, layer: Layer, *, fold: bool, every: bool) -> tuple[object, ...]:
+    """Return what rows of one line have in common: all that the line says of them, and the layer or parameter.
+
+    Uses of one parameter are told together where they agree; in large tables, so are supported rows of all layers.
+    """
+    predicted = row.estimate.prediction
+    said = (layer.place, predicted.quantity, predicted.step, predicted.predicted, predicted.side, row.verdict)
+    if fold and row.verdict is Verdict.SUPPORTED:
+        return said
+    return (*said, layer.number if every or not layer.parameter else layer.parameter)
+
+
+def _named(layers: Sequence[Layer]) -> str:
+    names = folded_names([layer.name for layer in layers])
+    return names[0] if len(names) == 1 else f"({len(names)} layers)"
+
+
+def _measured(rows: Sequence[Judged]) -> str:
+    if len(rows) == 1:
+        return measured_text(rows[0].estimate)
+    values = [row.estimate.value for row in rows]
+    least, most = (f"{0.0 if abs(one) < 0.005 else one:.2f}".replace("-", "−") for one in (min(values), max(values)))
+    return least if least == most else f"{least} to {most}"
 
 
 def _cells(row: Judged, layer: Layer) -> tuple[str, str, str, str]:
     predicted = row.estimate.prediction
     step = "" if predicted.step < 0 else str(predicted.step)
     return str(layer.place), symbol_text(predicted.quantity, layer), step, theory(predicted)
-
-
-def _groups(rows: Iterable[Judged]) -> list[list[Judged]]:
-    groups: dict[tuple[str, int, float], list[Judged]] = {}
-    for row in rows:
-        predicted = row.estimate.prediction
-        groups.setdefault((predicted.quantity, predicted.step, predicted.predicted), []).append(row)
-    return list(groups.values())
 
 
 def _mark(verdict: Verdict) -> Text:
@@ -114,7 +127,8 @@ def _finding(place: int, finding: Finding) -> RenderableType:
     return Group(title, Padding(body, (0, 0, 0, 3)))
 
 
-def _listed(names: tuple[str, ...], most: int = 6) -> str:
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    names = folded_names(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

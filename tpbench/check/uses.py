@@ -20,7 +20,8 @@ class Use:
     """One use in one forward pass. ``numbers`` are the quantities of ``Measurements``, each a tensor of no axes.
 
     ``start`` are the input and output on the probe rows, for the differences of later passes; logits and entries have
-    an empty input. ``result`` is what the model went on with.
+    an empty input. ``multiplier`` is what stands before the parameter, by the model's code; NaN where that is unknown.
+    ``shape`` is that of the whole output; ``rerouted``: another one than at the first pass.
     """
 
     name: str
@@ -30,6 +31,9 @@ class Use:
     fan_out: tuple[int, ...]
     numbers: Mapping[str, Tensor]
     start: tuple[Tensor | None, Tensor | None] = (None, None)
+    multiplier: float = math.nan
+    shape: tuple[int, ...] = ()
+    rerouted: bool = False
 
     @property
     def identity(self) -> tuple[str, str, tuple[str, ...]]:
@@ -110,6 +114,8 @@ def lazy_changes(product: Product, matrix: LazyMatrix, start: tuple[Tensor | Non
     }
 
 
+IDLE = "Where an expert gets no example in some pass, give a batch large enough for all experts"
+REROUTED = "leave the lazy widths out"
 ROUNDINGS = 1e4
 """A difference of two outputs is trusted where it is so many rounding errors of the outputs."""
 
@@ -130,6 +136,11 @@ class Ledger:
         self._counts: dict[str, int] = {}
         self._entries: set[tuple[tuple[str, ...], tuple[int, ...]]] = set()
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first pass, which all others are compared with."""
+        return self._before is None
+
     def scaled(self, multipliers: Mapping[int, float]) -> list[Use]:
         """Return the uses, their outputs times their multipliers."""
         return [
@@ -139,6 +150,7 @@ class Ledger:
                     name: value if name == "input" else value * multipliers[number]
                     for name, value in use.numbers.items()
                 },
+                multiplier=use.multiplier * multipliers[number],
             )
             if number in multipliers
             else use
@@ -162,22 +174,32 @@ class Ledger:
             was = uses[number].name if number < len(uses) else "nothing more"
             raise ValueError(
                 f"the forward pass uses {identity[0]} ({identity[1]}) where the first pass used {was}: the check "
-                "compares passes, so the model must do the same at every step"
+                f"compares passes, so the model must do the same at every step. {IDLE}"
             )
         return uses[number]
 
-    def add_product(self, product: Product, module: str) -> int:
-        """Add a product and return its number; ``ValueError`` for one of a lazy matrix that cannot be measured."""
+    def add_product(self, product: Product, module: str, multiplier: float, shape: tuple[int, ...] = ()) -> int:
+        """Add a product and return its number; ``ValueError`` for one of a lazy matrix that cannot be measured.
+
+        ``multiplier`` is the number in its weight, ``shape`` that of the whole output.
+        """
         check_lazy(product)
         name, weight = self._named(product.weight, module), product.weight
         earlier = self._earlier((name, product.operation, weight.parameters))
         x, y = product.x, product.y
+        rerouted = earlier is not None and earlier.shape != shape
         if earlier is None or self._before is None:
             numbers = {"preactivation": rms(y)}
             if x.is_floating_point() and not isinstance(weight.value, LazyMatrix):
                 numbers["expected-preactivation"] = (
                     rms_of_rows(weight.value) * math.prod(product.fan_in) ** 0.5 * rms(x)
                 )
+        elif rerouted and not isinstance(weight.value, LazyMatrix):
+            numbers = {"weight-update": rms(product.apply(weight.value - weight.at(self._before.parameters), x))}
+        elif rerouted:
+            raise ValueError(
+                f"{name} gets other examples at every pass, which is not known of lazy matrices: {REROUTED}"
+            )
         elif isinstance(weight.value, LazyMatrix):
             numbers = lazy_changes(product, weight.value, earlier.start)
         else:
@@ -186,10 +208,12 @@ class Ledger:
             numbers["input"] = rms(x)
         sizes = (tuple(product.fan_in), tuple(product.fan_out))
         kept = (x, y) if earlier is None else (None, None)
-        self._uses.append(Use(name, product.operation, weight.parameters, *sizes, numbers, kept))
+        self._uses.append(
+            Use(name, product.operation, weight.parameters, *sizes, numbers, kept, multiplier, shape, rerouted)
+        )
         return len(self._uses) - 1
 
-    def add_entries(self, operation: str, operand: Operand, module: str) -> int | None:
+    def add_entries(self, operation: str, operand: Operand, module: str, multiplier: float) -> int | None:
         """Add a parameter used entry by entry and return its number; None where it was used so before."""
         shape = tuple(operand.value.shape)
         if (operand.parameters, shape) in self._entries:
@@ -199,7 +223,7 @@ class Ledger:
         numbers: dict[str, Tensor] = {}
         if self._earlier((name, operation, operand.parameters)) is not None and self._before is not None:
             numbers["weight-update"] = rms(operand.value - operand.at(self._before.parameters))
-        self._uses.append(Use(name, operation, operand.parameters, (), shape, numbers))
+        self._uses.append(Use(name, operation, operand.parameters, (), shape, numbers, multiplier=multiplier))
         return len(self._uses) - 1
 
     def add_logits(self, logits: Tensor, scale: float, module: str) -> None:
@@ -213,6 +237,7 @@ class Ledger:
         else:
             first = earlier.start[1]
             assert first is not None
-            change = (logits - first)[~(first <= MASKED)]
-            use = Use(name, "attention", (), (), (), {"preactivation-change": rms(change)})
+            same = logits.shape == first.shape
+            numbers = {"preactivation-change": rms((logits - first)[~(first <= MASKED)])} if same else {}
+            use = Use(name, "attention", (), (), (), numbers, rerouted=not same)
         self._uses.append(use)

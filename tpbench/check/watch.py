@@ -7,6 +7,7 @@ weights and layers of other libraries are all seen. Nothing of the model is repl
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -96,21 +97,29 @@ class Watcher(TorchFunctionMode):
         for operand in found:
             if name not in ENTRYWISE and operand.value.dim() > 1:
                 _refuse(name, operand, self.module)
-        added = [self._ledger.add_entries(name.strip("_"), operand, self.module) for operand in found]
+        added = [self._add_entries(name.strip("_"), operand) for operand in found]
         if name in SUMS:
             self._multipliers.join(call.out, tensors, [number for number in added if number is not None], self.module)
         self._scores.follow(call, tensors)
 
     def _see_product(self, call: Call, product: Product, tensors: Sequence[Tensor], found: list[Operand]) -> None:
         self._multipliers.spend(tensors, self.module, on_activations=False)
-        followed = [self._ledger.add_product(product, self.module)]
+        followed = [
+            self._ledger.add_product(product, self.module, self._multiplier(product.weight), tuple(call.out.shape))
+        ]
         for operand in found:
             if operand is product.bias:
-                number = self._ledger.add_entries("bias", operand, self.module)
+                number = self._add_entries("bias", operand)
                 followed += [] if number is None else [number]
             elif operand is not product.weight:
-                self._ledger.add_entries("activation", operand, self.module)
+                self._add_entries("activation", operand)
         self._multipliers.begin(call.out, followed, self.module, looked_up=product.operation == "embedding")
+
+    def _add_entries(self, operation: str, operand: Operand) -> int | None:
+        return self._ledger.add_entries(operation, operand, self.module, self._multiplier(operand))
+
+    def _multiplier(self, operand: Operand) -> float:
+        return self._operands.multiplier(operand) if self._ledger.is_first else math.nan
 
     def measured(self) -> list[Use]:
         """Return the uses of the pass with the multipliers behind them."""
