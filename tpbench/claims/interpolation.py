@@ -95,7 +95,7 @@ CLAIM = Claim(
     rival="Nothing lies between: it is like NTP, or like muP; the kernel responds linearly, by n^(-(1-s)/2).",
     experiment="kernel-change",
     sweeps={
-        "smoke": sweep(TABLES, {256: 64}, SETTINGS, lazy={2**10: 32, 2**12: 16}),
+        "smoke": sweep(TABLES, {256: 64}, SETTINGS, lazy={2**10: 24, 2**12: 8}),
         "nightly": sweep(
             TABLES,
             {256: 512, 512: 256},

@@ -47,7 +47,7 @@ CLAIM = Claim(
     rival="It is the NTK: every layer's term stays (or the table's own term falls).",
     experiment="kernel-change",
     sweeps={
-        "smoke": sweep(TABLES, {64: 1024, 256: 256, 1024: 32}, SETTINGS),
+        "smoke": sweep(TABLES, {64: 512, 128: 256, 256: 128}, SETTINGS),
         "nightly": sweep(
             TABLES, {64: 1024, 256: 512, 512: 256}, SETTINGS, lazy={2**10: 128, 2**12: 64, 2**14: 32, 2**16: 16}
         ),

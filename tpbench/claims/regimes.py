@@ -37,7 +37,7 @@ LEAST = Fraction(1, 4)
 """What grows or vanishes does so by this power of the width at least, or is not judged."""
 RESOLUTION = float(LEAST) / 2
 """An exponent nearer to 0 than this is 0."""
-FEW = {True: 8, False: 20}
+FEW = {True: 16, False: 40}
 """Of how many sampled tables the smoke profile has one, where they are stable and where they are not."""
 
 NOT_GROWING, NOT_VANISHING = "growth", "initial-size"
