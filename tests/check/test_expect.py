@@ -116,14 +116,18 @@ def test_attention_may_keep_the_square_root_where_features_are_frozen() -> None:
 
 
 def test_every_prediction_of_every_named_table_can_be_judged() -> None:
+    """The band around a prediction does not reach its rival, and every table says something of an update."""
     for table in PARAMETRIZATIONS.values():
         net = [layer for layer in MUP_SGD if table.hidden is not None or layer.place is not Place.HIDDEN]
         found = measurements(changed(net, 0, decay=0.0), "sgd") if len(net) == 4 else measurements(MUP_SGD, "sgd")
         theory = theory_of(table, Family.SGD)
+        predicted = []
         for question in questions(found):
             for layer in found.layers:
                 if table.hidden is None and layer.place is Place.HIDDEN:
                     continue
                 said = says(theory, layer, question, found)
                 if said is not None:
-                    prediction(table.name, question, layer, said)  # raises where rival and tolerance overlap
+                    predicted.append(prediction(table.name, question, layer, said))
+        assert any(each.quantity == "weight-update" for each in predicted)
+        assert all(abs(each.rival - each.predicted) >= 2 * each.tolerance for each in predicted)

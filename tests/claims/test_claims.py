@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Point, Row, Verdict
+from tpbench.bench.claim import PROFILES, Claim, ClaimResult, Figure, Kind, Point, Row, Verdict
 from tpbench.bench.estimate import estimate
 from tpbench.bench.sweep import Selection, label, parametrization_of
 from tpbench.claims import CLAIMS
@@ -38,6 +38,13 @@ SIZES = {
 }
 """Experiment or claim -> the sizes of its small sweep, where they are not the usual ones: epochs of a text take long,
 Adam's state as well, and regimes come apart at large widths."""
+SHOWS = {
+    Figure.EXPONENTS: {Kind.EXPONENT},
+    Figure.CONVERGENCE: {Kind.BIAS, Kind.SPREAD, Kind.VALUE},
+    Figure.FAMILY: set(Kind),
+    Figure.RANKED: set(Kind),
+}
+"""Figure -> the kinds of estimates that it draws, where it draws estimates."""
 TRAINED = [claim for claim in CLAIMS.values() if claim.experiment not in TIMED]
 FAULTS = [(claim, fault.name) for claim in TRAINED for fault in claim.faults]
 
@@ -74,6 +81,8 @@ def test_is_well_formed(claim: Claim) -> None:
         assert labels == {label(name, variant) for name in sweep.parametrizations for variant in sweep.variants}
         assert {parametrization_of(name) for name in labels} == set(sweep.parametrizations) <= set(CATALOGUE)
         assert job.note == ""
+        kinds = {prediction.kind for prediction in job.predictions}
+        assert all(SHOWS[figure] & kinds for figure in claim.figures if figure in SHOWS), "a picture that shows nothing"
         for prediction in job.predictions:
             assert abs(prediction.rival - prediction.predicted) >= 2 * prediction.tolerance
 

@@ -19,9 +19,9 @@ from fractions import Fraction
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Prediction
 from tpbench.claims.config import replacing_table, table_of
 from tpbench.claims.coordinate_size import forget_root
+from tpbench.claims.ntk_frozen import swap
 from tpbench.claims.regime_atlas import atlas
 from tpbench.claims.regimes import NOT_VANISHING, chosen, decided, exponents, prediction, resolved, sweeps
-from tpbench.parametrization import NAMED, Parametrization, Regime, regime
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
@@ -31,12 +31,6 @@ def predict(c: Config) -> tuple[Prediction, ...]:
         for quantity, kind, power in exponents(table, c["depth"])
         if resolved(power)
     )
-
-
-def swap(table: Parametrization, c: Config) -> Parametrization:
-    """Train muP in place of a table that does not learn features, and NTP in place of one that does."""
-    learns = regime(table, c["depth"]) is Regime.FEATURE_LEARNING
-    return NAMED["ntp" if learns else "mup"]
 
 
 CLAIM = Claim(

@@ -20,9 +20,9 @@ fault. Where the read-out or both layers move, the kernel of a linear network mo
 from __future__ import annotations
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
-from tpbench.claims.abc_classification import swap
 from tpbench.claims.config import replacing_table
 from tpbench.claims.coordinate_size import stable_table
+from tpbench.claims.ntk_frozen import swap
 from tpbench.claims.regimes import alone, chosen, prediction, resolved, sweeps
 from tpbench.parametrization import Regime, analyse, movement
 from tpbench.parametrization.rule import HALF

@@ -76,6 +76,6 @@ CLAIM = Claim(
         Fault("other-gauge", "c shifts by θ under SGD and by 2θ under the others", other_gauge),
         Fault("unshifted-rates", "the rates stay as they were", keep_rates),
     ),
-    figures=(Figure.EXPONENTS,),
+    figures=(Figure.CONVERGENCE,),
     notes="An identity at every width, to the rounding of double precision.",
 )
