@@ -42,10 +42,12 @@ VARIANTS = {
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
+    """Return that the difference is 0: at the narrowest width, and as widths grow."""
     name = table_of(c).name
     return tuple(
-        Prediction(name, "shift-difference", Kind.VALUE, 0.0, rival=0.01, tolerance=1e-6, step=step)
+        Prediction(name, "shift-difference", kind, 0.0, rival=0.01, tolerance=1e-6, step=step)
         for step in c["record"]
+        for kind in (Kind.NARROWEST, Kind.VALUE)
     )
 
 
