@@ -52,6 +52,13 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "softplus": Activation(lambda h, out: out.copy_(functional.softplus(h)), lambda g, h, x: g.mul_(torch.sigmoid(h))),
     "sin": Activation(lambda h, out: torch.sin(h, out=out), lambda g, h, x: g.mul_(torch.cos(h))),
     "cos": Activation(lambda h, out: torch.cos(h, out=out), lambda g, h, x: g.mul_(torch.sin(h)).neg_()),
+    "rbf": Activation(
+        lambda h, out: torch.mul(h, math.sqrt(2), out=out).add_(math.pi / 4).sin_().mul_(math.sqrt(2)),
+        lambda g, h, x: g.mul_(torch.cos((h * math.sqrt(2)).add_(math.pi / 4))).mul_(2),
+    ),
+    "square": Activation(lambda h, out: torch.square(h, out=out), lambda g, h, x: g.mul_(h).mul_(2)),
+    "cube": Activation(lambda h, out: torch.pow(h, 3, out=out), lambda g, h, x: g.mul_(torch.square(h)).mul_(3)),
+    "exp": Activation(lambda h, out: torch.exp(h, out=out), lambda g, h, x: g.mul_(x)),
 }
 
 
