@@ -10,8 +10,8 @@ import pytest
 from numpy.polynomial.legendre import leggauss
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from tpbench import kernels
 from tpbench.data import gaussian
-from tpbench.limits.kernels import mlp_kernels
 
 DEPTH, SIGMA_W = 3, 2**0.5
 Dual = Callable[[float, float, float], float]
@@ -78,9 +78,9 @@ def test_kernels(benchmark: BenchmarkFixture, activation: str) -> None:
     x = np.array(gaussian(case.examples, 64, seed=0).inputs)
     benchmark.extra_info.update(activation=activation, examples=case.examples, features=64, depth=DEPTH)
 
-    kernels = benchmark(mlp_kernels, x, depth=DEPTH, activation_name=activation, sigma_w=SIGMA_W)
+    found = benchmark(kernels, x, depth=DEPTH, activation=activation, sigma_w=SIGMA_W)
 
     nngp, ntk = expected(x[[0, 1]] @ x[[0, 1]].T / x.shape[1], case)
-    np.testing.assert_allclose(kernels.nngp[0, 1], nngp, atol=case.tolerance)
-    np.testing.assert_allclose(kernels.ntk[0, 1], ntk, atol=case.tolerance)
-    np.testing.assert_allclose(kernels.ntk, kernels.ntk.T, rtol=1e-12)
+    np.testing.assert_allclose(found.nngp[0, 1], nngp, atol=case.tolerance)
+    np.testing.assert_allclose(found.ntk[0, 1], ntk, atol=case.tolerance)
+    np.testing.assert_allclose(found.ntk, found.ntk.T, rtol=1e-12)

@@ -15,7 +15,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"limit": "tpbench.networks.infinite", "widen": "tpbench.networks.widen"}
+_LAZY = {"kernels": "tpbench.limits.kernels", "limit": "tpbench.networks.infinite", "widen": "tpbench.networks.widen"}
 """Public names and the modules that they are imported from when they are first asked for."""
 
 

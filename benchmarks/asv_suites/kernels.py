@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tpbench import kernels
 from tpbench.data import gaussian
-from tpbench.limits.kernels import mlp_kernels
 
 EXAMPLES = {"relu": 500, "erf": 500, "tanh": 30}
 """tanh has no closed form, so it has fewer."""
@@ -22,6 +22,6 @@ class Kernels:
         self.inputs = np.array(gaussian(EXAMPLES[activation], 64, seed=0).inputs)
 
     def time_kernels(self, activation: str) -> None:
-        mlp_kernels(self.inputs, depth=3, activation_name=activation, sigma_w=1.5, sigma_b=0.1)
+        kernels(self.inputs, depth=3, activation=activation, sigma_w=1.5, sigma_b=0.1)
 
     time_kernels.version = "1"  # type: ignore[attr-defined]

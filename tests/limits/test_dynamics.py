@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tpbench.limits import Array
 from tpbench.limits.dynamics import GRADIENTS, kernel_descent
-from tpbench.limits.gaussian import Array
 from tpbench.networks.loss import LOSSES
 from tpbench.networks.train import batches
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tpbench.limits import Array
 from tpbench.limits.dynamics import GRADIENTS, kernel_descent
-from tpbench.limits.gaussian import Array
-from tpbench.limits.kernels import mlp_kernels
+from tpbench.limits.kernels import kernels
 from tpbench.limits.mup import Coefficients, linear_mup_limit
 from tpbench.networks.mlp import Ensemble, Layer, Mlp, forward, initialise
 from tpbench.networks.train import Sgd, Task, batches, train
@@ -169,7 +169,7 @@ def test_a_base_width_without_bound_is_the_kernel_regime(loss: str) -> None:
     """Features move by n0^(-1/2) and the output by their square: kernel descent on the linear NTK, but for O(1/n0)."""
     inputs, targets, probes = data(loss)
     x, sgd = np.concatenate([inputs, probes]), Sgd(0.1, 0.5, 0.0, 4, loss)
-    kernel = mlp_kernels(x, depth=1, activation_name="identity", sigma_w=1.2).ntk
+    kernel = kernels(x, depth=1, activation="identity", sigma_w=1.2).ntk
     path = kernel_descent(
         kernel, targets, np.zeros((len(x), OUTPUTS)), train=range(EXAMPLES),
         learning_rate=0.1, order=batches(EXAMPLES, 4, STEPS, 0), momentum=0.5, loss=loss,  # type: ignore[arg-type]

@@ -31,6 +31,10 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": functional.softplus,
     "sin": torch.sin,
     "cos": torch.cos,
+    "rbf": lambda h: torch.sin(2**0.5 * h) + torch.cos(2**0.5 * h),
+    "square": lambda h: h * h,
+    "cube": lambda h: h * h * h,
+    "exp": torch.exp,
 }
 LOSS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda f, y: 0.5 * ((f - y) ** 2).sum() / len(f),

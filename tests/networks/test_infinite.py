@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tpbench.limits.kernels import mlp_kernels
+from tpbench.limits.kernels import kernels
 from tpbench.limits.mup import linear_mup_limit
 from tpbench.networks import infinite
 from tpbench.networks.infinite import Limit, Mean, bias_power, limit, mean_trajectories, queries
@@ -112,8 +112,8 @@ def test_kernels_at_the_start_are_nngp_and_ntk(normal: Normal, phi: str) -> None
 
     measures = {"gram": gram, "kernel": MEASURES["kernel"]}
     found = limit(Mlp(3, 1, 1, 2, phi, sigma_w=1.5), named("ntp"), c, measures=measures, replicates=32)
-    kernels = mlp_kernels(x.numpy(), depth=2, activation_name=phi, sigma_w=1.5, sigma_b=0.0)
-    for name, expected in (("gram", kernels.nngp / 1.5**2), ("kernel", kernels.weighted((1, 1, 1)))):
+    expected_kernels = kernels(x.numpy(), depth=2, activation=phi, sigma_w=1.5)
+    for name, expected in (("gram", expected_kernels.nngp / 1.5**2), ("kernel", expected_kernels.ntk)):
         z = scores(found[name].raw, expected[None])
         assert np.abs(z).max() < 5, name
         assert float((found[name].raw.error / np.abs(expected).max()).max()) < 5e-3

@@ -2,6 +2,7 @@
 
 ``f_{t+1}(x) = f_t(x) - eta Σ_{i in batch} K(x, x_i) ∂L/∂f(x_i)`` (Lee et al. 2019, arXiv:1902.06720, in discrete
 time); momentum acts on the function as it does on the weights, since both are linear in the gradient.
+``flow`` has the same without a loop for squared error, and in continuous time for any loss.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from scipy import special
 
-from tpbench.limits.gaussian import Array
+from tpbench.limits import Array
 
 
 def _residual(f: Array, y: Array) -> Array:
@@ -63,3 +64,21 @@ def kernel_descent(
         f = f - learning_rate * velocity
         path.append(f)
     return np.stack(path)
+
+
+def largest_stable_rate(kernel: Array, *, train: Sequence[int] | None = None, momentum: float = 0.0) -> float:
+    """Return the learning rate above which full-batch descent on squared error diverges: 2 (1 + momentum)/λ_max.
+
+    λ_max is the largest eigenvalue of K/N, with ``kernel`` K between all points and N the number of training points
+    (``train``, all points without it): the loss is half the squared error of an example, averaged over the batch.
+    A mode of eigenvalue λ follows ``z² - (1 + momentum - eta λ) z + momentum = 0``, whose roots leave the unit circle
+    at z = -1, that is at ``eta λ = 2 (1 + momentum)`` (Polyak 1964).
+    Raises ``ValueError`` for a kernel that is 0 on the training points, and for a momentum outside [0, 1).
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum lies in [0, 1), got {momentum}")
+    places = np.arange(len(kernel)) if train is None else np.asarray(train)
+    largest = float(np.linalg.eigvalsh(kernel[np.ix_(places, places)] / len(places))[-1])
+    if not largest > 0:
+        raise ValueError(f"a kernel with largest eigenvalue {largest:g} moves no output: every learning rate is stable")
+    return 2 * (1 + momentum) / largest

@@ -1,133 +1,206 @@
 """Dual activations: E phi(u) phi(v) and E phi'(u) phi'(v) for (u, v) Gaussian with mean zero.
 
-Closed forms where they are known, the trapezoidal rule for any other smooth activation. The closed form of
-(leaky) relu and abs is the arc-cosine kernel of Cho & Saul 2009; that of erf is Williams 1997.
+Closed forms where they are known; Mehler's series (``hermite.py``) for any other activation. Both duals are computed
+together, since they share their dearest part. float32 and float64, on any device; nothing that is given is changed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import special
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-Array = NDArray[np.float64]
-Function = Callable[[Array], Array]
-Dual = Callable[[Array, Array, Array], Array]
+from tpbench.limits import closed
+from tpbench.limits.closed import Pair
+from tpbench.limits.hermite import Function, slope
+from tpbench.limits.mehler import Series
+
+Duals = Callable[[Tensor, Tensor, Tensor], Pair]
 LEAK = 0.01
-NODES = 96
-REACH = 8.5  # standard deviations; the Gaussian density beyond is below one rounding error
 
 
 @dataclass(frozen=True)
 class Activation:
-    """phi and phi' on arrays, and their duals: functions of (E u², E u v, E v²), broadcast together."""
+    """phi and phi' on tensors, and ``duals``: (E u², E u v, E v²), broadcast together, to E phi(u) phi(v) and
+    E phi'(u) phi'(v), in the same dtype and on the same device.
 
+    A variance of 0 is the limit from above for a smooth phi. A kink at 0 has no such limit: its derivative there is
+    taken for the mean of both sides.
+    """
+
+    name: str
     phi: Function
     derivative: Function
-    dual: Dual
-    dual_derivative: Dual
+    duals: Duals
+
+    def dual(self, uu: Tensor, uv: Tensor, vv: Tensor) -> Tensor:
+        """Return E phi(u) phi(v) alone."""
+        return self.duals(uu, uv, vv)[0]
+
+    def dual_derivative(self, uu: Tensor, uv: Tensor, vv: Tensor) -> Tensor:
+        """Return E phi'(u) phi'(v) alone."""
+        return self.duals(uu, uv, vv)[1]
+
+    def diagonal(self, q: Tensor) -> Pair:
+        """Return E phi(u)² and E phi'(u)² for u of variance q."""
+        return self.duals(q, q, q)
 
 
-def quadrature(phi: Function, *, nodes: int = NODES) -> Dual:
-    """Return the dual of any smooth function by a tensor product of trapezoidal rules in standard deviations.
-
-    For phi analytic within a distance d of the real axis the error is about exp(-2 pi d / (h σ)), with h the step and
-    σ the standard deviation: far below a Gauss-Hermite rule of as many nodes, whose nodes are spread too widely.
-    tanh (d = pi/2) has an error of 1e-10 at variance 4 and 1e-5 at variance 9. For a kink it falls only like 1/nodes.
-    """
-    z = np.linspace(-REACH, REACH, nodes)
-    weight = np.exp(-(z**2) / 2)
-    weight = weight / weight.sum()
-
-    def dual(uu: Array, uv: Array, vv: Array) -> Array:
-        uu, uv, vv = np.broadcast_arrays(*(np.asarray(k, dtype=np.float64) for k in (uu, uv, vv)))
-        total = np.zeros(uv.shape)
-        slope = np.divide(uv, np.sqrt(uu), out=np.zeros(uv.shape), where=uu > 0)
-        rest = np.sqrt(np.maximum(vv - slope**2, 0.0))
-        for first, w in zip(z, weight, strict=True):
-            inner = phi(slope[..., None] * first + rest[..., None] * z) @ weight
-            total += w * phi(np.sqrt(uu) * first) * inner
-        return total
-
-    return dual
-
-
-def _cosine(uu: Array, uv: Array, vv: Array) -> tuple[Array, Array]:
-    norm = np.sqrt(uu * vv)
-    ratio = np.divide(uv, norm, out=np.zeros(np.broadcast(uv, norm).shape), where=norm > 0)
-    return norm, np.clip(ratio, -1.0, 1.0)
-
-
-def _piecewise_linear(leak: float) -> Activation:
-    """phi(u) = u for u > 0 and leak · u below: (1 + leak)/2 · u + (1 - leak)/2 · |u|."""
-    even, odd = ((1 - leak) / 2) ** 2, ((1 + leak) / 2) ** 2
-
-    def dual(uu: Array, uv: Array, vv: Array) -> Array:
-        norm, rho = _cosine(uu, uv, vv)
-        absolute = norm * (2 / np.pi) * (np.sqrt((1 - rho) * (1 + rho)) + rho * np.arcsin(rho))
-        return odd * uv + even * absolute
-
-    def dual_derivative(uu: Array, uv: Array, vv: Array) -> Array:
-        _, rho = _cosine(uu, uv, vv)
-        return odd + even * (2 / np.pi) * np.arcsin(rho)
-
+def leaky(name: str, leak: float) -> Activation:
+    """Return u above 0 and leak · u below: relu (0), abs (-1), leaky relu."""
     return Activation(
-        lambda u: np.where(u > 0, u, leak * u), lambda u: np.where(u > 0, 1.0, leak), dual, dual_derivative
+        name,
+        lambda u: torch.where(u > 0, u, leak * u),
+        lambda u: torch.ones_like(u).where(u > 0, leak),
+        partial(closed.piecewise_linear, leak),
     )
 
 
-def _erf_dual(uu: Array, uv: Array, vv: Array) -> Array:
-    return (2 / np.pi) * np.arcsin(2 * uv / np.sqrt((1 + 2 * uu) * (1 + 2 * vv)))
+def monomial(power: int) -> Activation:
+    """Return u^power; ``ValueError`` unless power is a whole number of at least 1."""
+    if power != int(power) or power < 1:
+        raise ValueError(f"a monomial has a whole power of at least 1, got {power}; a constant has no slope to train")
+    return Activation(
+        f"u^{power}",
+        lambda u: torch.pow(u, power),
+        lambda u: power * torch.pow(u, power - 1),
+        partial(closed.monomial, int(power)),
+    )
 
 
-def _erf_dual_derivative(uu: Array, uv: Array, vv: Array) -> Array:
-    return (4 / np.pi) / np.sqrt((1 + 2 * uu) * (1 + 2 * vv) - 4 * uv**2)
+def exponential(rate: float) -> Activation:
+    """Return e^(rate · u)."""
+    return Activation(
+        f"exp({rate} u)",
+        lambda u: torch.exp(rate * u),
+        lambda u: rate * torch.exp(rate * u),
+        partial(closed.exponential, rate),
+    )
 
 
-def _sin_dual(uu: Array, uv: Array, vv: Array) -> Array:
-    half = (uu + vv) / 2
-    return 0.5 * (np.exp(uv - half) - np.exp(-uv - half))
+def rbf(gamma: float) -> Activation:
+    """Return sqrt(2) sin(sqrt(2 gamma) u + π/4), whose kernel is exp(-gamma E(u - v)²).
+
+    Raises ``ValueError`` unless gamma > 0.
+    """
+    if not gamma > 0:
+        raise ValueError(f"an rbf has a gamma above 0, got {gamma}")
+    w = math.sqrt(2 * gamma)
+    return Activation(
+        f"rbf({gamma})",
+        lambda u: math.sqrt(2) * torch.sin(w * u + math.pi / 4),
+        lambda u: math.sqrt(2) * w * torch.cos(w * u + math.pi / 4),
+        partial(closed.rbf, gamma),
+    )
 
 
-def _cos_dual(uu: Array, uv: Array, vv: Array) -> Array:
-    half = (uu + vv) / 2
-    return 0.5 * (np.exp(uv - half) + np.exp(-uv - half))
+def series(
+    name: str,
+    phi: Function,
+    derivative: Function | None = None,
+    *,
+    tolerance: float | None = None,
+    kinks: tuple[float, ...] = (),
+) -> Activation:
+    """Return any elementwise activation by Mehler's series: see ``mehler.Series`` for its demands and errors.
+
+    The derivative is autograd's unless it is given; ``tolerance`` is relative to the geometric mean of both squares;
+    ``kinks`` are where phi is continuous but not smooth, apart from 0: each costs an integration of its own a variance.
+    Raises ``ValueError`` for a function that is not elementwise.
+    """
+    u = torch.tensor([-1.5, -0.3, 0.2, 2.0], dtype=torch.float64, device="cpu")
+    with torch.no_grad():
+        whole, alone = phi(u), phi(u[:1])
+    if whole.shape != u.shape or not torch.allclose(whole[:1], alone, rtol=1e-12, equal_nan=True):
+        raise ValueError(f"an activation is an elementwise function of a tensor, and {name} is not")
+    slopes = slope(phi) if derivative is None else derivative
+    return Activation(name, phi, slopes, Series(name, phi, slopes, tuple(kinks), tolerance))
 
 
-def _smooth(phi: Function, derivative: Function) -> Activation:
-    return Activation(phi, derivative, quadrature(phi), quadrature(derivative))
+def _tanh_derivative(u: Tensor) -> Tensor:
+    return torch.cosh(u).square().reciprocal()  # 1 - tanh² has no digits left from 19 on
 
 
-def _gelu_derivative(u: Array) -> Array:
-    return np.asarray(special.ndtr(u) + u * np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi))
+def _gelu_derivative(u: Tensor) -> Tensor:
+    return (1 + torch.erf(u / math.sqrt(2))) / 2 + u * torch.exp(-u.square() / 2) / math.sqrt(2 * math.pi)
 
 
-def _silu_derivative(u: Array) -> Array:
-    gate = special.expit(u)
-    return gate + u * gate * (1 - gate)
+def _sigmoid_derivative(u: Tensor) -> Tensor:
+    return torch.sigmoid(u) * torch.sigmoid(-u)
+
+
+def _silu_derivative(u: Tensor) -> Tensor:
+    return torch.sigmoid(u) + u * _sigmoid_derivative(u)
+
+
+def _softplus(u: Tensor) -> Tensor:
+    return torch.logaddexp(u, torch.zeros_like(u))  # PyTorch's own is u from 20 on, which is a jump of 2e-9
+
+
+def _erf_derivative(u: Tensor) -> Tensor:
+    return torch.exp(-u.square()) * (2 / math.sqrt(math.pi))
 
 
 ACTIVATIONS: Mapping[str, Activation] = {
-    "identity": Activation(lambda u: u, np.ones_like, lambda uu, uv, vv: uv, lambda uu, uv, vv: np.ones_like(uv)),
-    "relu": _piecewise_linear(0.0),
-    "leaky-relu": _piecewise_linear(LEAK),
-    "abs": _piecewise_linear(-1.0),
-    "erf": Activation(special.erf, lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2)), _erf_dual, _erf_dual_derivative),
-    "sin": Activation(np.sin, np.cos, _sin_dual, _cos_dual),
-    "cos": Activation(np.cos, lambda u: -np.sin(u), _cos_dual, _sin_dual),
-    "tanh": _smooth(np.tanh, lambda u: 1 - np.tanh(u) ** 2),
-    "gelu": _smooth(lambda u: u * special.ndtr(u), _gelu_derivative),
-    "silu": _smooth(lambda u: u * special.expit(u), _silu_derivative),
-    "sigmoid": _smooth(special.expit, lambda u: special.expit(u) * (1 - special.expit(u))),
-    "softplus": _smooth(lambda u: np.logaddexp(0.0, u), special.expit),
+    made.name: made
+    for made in (
+        Activation("identity", lambda u: u, torch.ones_like, closed.identity),
+        leaky("relu", 0.0),
+        leaky("leaky-relu", LEAK),
+        leaky("abs", -1.0),
+        Activation("erf", torch.erf, _erf_derivative, closed.erf),
+        Activation("gelu", functional.gelu, _gelu_derivative, closed.gelu),
+        Activation("sin", torch.sin, torch.cos, closed.sin),
+        Activation("cos", torch.cos, lambda u: -torch.sin(u), closed.cos),
+        replace(rbf(1.0), name="rbf"),
+        replace(monomial(2), name="square"),
+        replace(monomial(3), name="cube"),
+        replace(exponential(1.0), name="exp"),
+        series("tanh", torch.tanh, _tanh_derivative),
+        series("sigmoid", torch.sigmoid, _sigmoid_derivative),
+        series("silu", functional.silu, _silu_derivative),
+        series("softplus", _softplus, torch.sigmoid),
+    )
+}
+# A user who hands over one of these functions means the closed form.
+FUNCTIONS: Mapping[Function, str] = {
+    torch.relu: "relu",
+    functional.relu: "relu",
+    functional.leaky_relu: "leaky-relu",
+    torch.abs: "abs",
+    torch.erf: "erf",
+    functional.gelu: "gelu",
+    torch.sin: "sin",
+    torch.cos: "cos",
+    torch.square: "square",
+    torch.exp: "exp",
+    torch.tanh: "tanh",
+    functional.tanh: "tanh",
+    torch.sigmoid: "sigmoid",
+    functional.sigmoid: "sigmoid",
+    functional.silu: "silu",
+    functional.softplus: "softplus",
 }
 
 
-def activation(name: str) -> Activation:
-    """Return an activation's duals by name; ``ValueError`` listing the known ones."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"no Gaussian dual of activation {name!r} is known (known: {', '.join(ACTIVATIONS)})")
-    return ACTIVATIONS[name]
+def activation(which: str | Activation | Function) -> Activation:
+    """Return an activation by name, itself, or of an elementwise function of tensors by its Hermite series.
+
+    Raises ``ValueError`` for an unknown name and for a function that is not elementwise.
+    """
+    if isinstance(which, Activation):
+        return which
+    if callable(which):
+        return ACTIVATIONS[FUNCTIONS[which]] if which in FUNCTIONS else series(_called(which), which)
+    if which not in ACTIVATIONS:
+        raise ValueError(f"no Gaussian dual of activation {which!r} is known (known: {', '.join(ACTIVATIONS)})")
+    return ACTIVATIONS[which]
+
+
+def _called(function: Function) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tpbench.limits import Array
 from tpbench.limits.dynamics import GRADIENTS
-from tpbench.limits.gaussian import Array
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from tpbench.limits.gaussian import Array
+from tpbench.limits import Array
 
 
 class Position(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tpbench.bench.claim import Config, Point, Row
 from tpbench.claims.experiments.setup import Setup, in_parts, load, setup
-from tpbench.limits.kernels import Kernels, mlp_kernels
+from tpbench.limits import Array
+from tpbench.limits.kernels import Kernels, kernels
 from tpbench.networks.measure import tangent_kernel
 from tpbench.networks.train import train
 
@@ -20,9 +21,8 @@ def run(point: Point) -> Iterator[Row]:
 
     Θ weighs the layers' terms by the configuration's ``shares``, the rival by ``rival_shares``.
     """
-    kernels = limit_kernels(point.config)
-    limit = kernels.weighted(tuple(point.config["shares"]))
-    away = kernels.weighted(tuple(point.config["rival_shares"])) - limit
+    limit, rival = (limit_kernels(point.config, point.config[key]).ntk for key in ("shares", "rival_shares"))
+    away = rival - limit
     pairs = np.triu_indices(len(limit))
     scale = float(np.diag(limit).mean())
 
@@ -45,12 +45,13 @@ def run(point: Point) -> Iterator[Row]:
     return in_parts(setup(point), measure)
 
 
-def limit_kernels(config: Config) -> Kernels:
-    """Return the analytic kernels between all examples of a configuration."""
-    return mlp_kernels(
-        np.array(load(config).inputs),
+def limit_kernels(config: Config, shares: Sequence[float]) -> Kernels[Array]:
+    """Return the analytic kernels between all examples of a configuration, with these shares of the layers' terms."""
+    return kernels(
+        np.array(load(config).inputs, dtype=np.float64),
         depth=config["depth"],
-        activation_name=config["activation"],
+        activation=config["activation"],
         sigma_w=config["sigma_w"],
         sigma_b=config["sigma_b"] if config["bias"] else 0.0,
+        rates=shares,
     )

@@ -10,7 +10,7 @@ that all seeds share one limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,11 @@ from tpbench.networks.mlp import Ensemble, forward
 from tpbench.networks.train import train
 
 Array = NDArray[np.float64]
-Limits = Callable[[Array], tuple[Array, Array, Array]]
-"""f_0 of every seed (seed, examples, out) -> trajectories (step, seed or 1, examples, out) of the limit, of the rival,
-and of the limit that starts at f_0 = 0."""
+Trajectory = Array | Mapping[int, Array]
+"""Outputs (seed or 1, examples, out) by step: one array, or those of the steps that are asked for."""
+Limits = Callable[[Array], tuple[Trajectory, Trajectory, Trajectory]]
+"""f_0 of every seed (seed, examples, out) -> trajectories of the limit, of the rival, and of the limit that starts at
+f_0 = 0."""
 SHOWN_OUTPUTS, SHOWN_SEEDS = 3, 32
 
 
@@ -50,7 +52,7 @@ def _descend(c: Config, run: Setup, shares: Sequence[float], start: Array) -> Ar
     """Return kernel gradient descent on all examples from f_0, by the kernel with these shares of the layers."""
     _check_sgd(c)
     return kernel_descent(
-        limit_kernels(c).weighted(tuple(shares)),
+        limit_kernels(c, shares).ntk,
         train_targets(c),
         start,
         train=run.train,
@@ -112,23 +114,27 @@ def _check_linear(c: Config) -> None:
         )
 
 
-def compare(run: Setup, probes: int, limits: Limits) -> Iterator[Row]:
-    """Train all seeds of a run and yield the rows described above; ``limits`` has a trajectory for every step."""
+def compare(run: Setup, probes: int, limits: Limits, pictured: Container[int] | None = None) -> Iterator[Row]:
+    """Train all seeds of a run and yield the rows described above; ``limits`` has a trajectory for every step.
+
+    With ``pictured`` only those steps are drawn, and only they and the recorded ones need the limits.
+    """
 
     def measure(run: Setup, seeds: tuple[int, ...]) -> Iterator[Row]:
         ensemble = run.initialise(seeds)
         limit, rival, centre = limits(_outputs(ensemble, run))
         shown = [i for i, seed in enumerate(seeds) if seed % LAZY_FIRST_SEED < SHOWN_SEEDS]
         for step, _ in train(ensemble, run.task(ensemble), run.optimizer, run.order):
-            if step not in run.record and not shown:
+            draw = bool(shown) and (pictured is None or step in pictured)
+            if step not in run.record and not draw:
                 continue
             error = _outputs(ensemble, run) - limit[step]
             if step in run.record:
                 yield from _errors(error[:, -probes:], seeds, step)
                 yield from _shares(error, rival[step] - limit[step], seeds, step)
-            if shown:
+            if draw:
                 part = error[shown, -probes:].reshape(len(shown), -1)
-                yield from _picture(part, centre[step, 0, -probes:].ravel(), [seeds[i] for i in shown], step)
+                yield from _picture(part, centre[step][0, -probes:].ravel(), [seeds[i] for i in shown], step)
 
     return in_parts(run, measure)
 
