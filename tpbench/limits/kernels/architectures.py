@@ -36,7 +36,7 @@ NUMBERS = 1 << 20
 def architecture_kernels(architecture: Architecture, x1: Tensor, x2: Tensor | None = None) -> Kernels:
     """Return the kernels of an architecture's output between two sets of inputs, x1 (N1, …) and x2 (x1 by default).
 
-    Inputs have the shape that the architecture reads (``tpbench/architecture.py``), of any dtype and on any device;
+    Inputs have the shape that the architecture reads (``tpbench.architecture``), of any dtype and on any device;
     the kernels (N1, N2) are float64 on that device. Memory is bounded: tiles of examples are computed one after the
     other. Batch normalisation takes all of x1 as one batch, and has standard errors in ``error``; the other kernels
     are exact but for the activation's own quadrature.
