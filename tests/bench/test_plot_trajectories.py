@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from drawings import (
     data,
     entries,
     lines,
+    make_claim,
     picture,
     rows_of,
 )
@@ -18,9 +20,10 @@ from matplotlib.colors import to_rgb
 
 from tpbench.bench.claim import (
     ABSENT,
+    ClaimResult,
     Figure,
 )
-from tpbench.bench.plot import legend
+from tpbench.bench.plot import draw, legend
 
 
 def trajectories(limit_seeds: Sequence[int]) -> pd.DataFrame:
@@ -84,3 +87,12 @@ def test_trajectories_of_one_seed_leave_out_widths_without_it() -> None:
     assert "n = 64" in entries(drawn)
     assert "n = 256" not in entries(drawn)
     assert not lines(drawn.axes[0], "n = 256")
+
+
+def test_a_claim_says_in_words_what_its_outputs_are() -> None:
+    rows = trajectories([ABSENT])
+    claim = replace(make_claim(Figure.TRAJECTORIES), outputs=("slow", "at the edge", "fast"))
+    (drawn,) = draw(claim, ClaimResult(claim.name, ()), rows).values()
+    assert [axes.get_title(loc="left") for axes in drawn.axes] == ["muP, slow", "muP, at the edge", "muP, fast"]
+    plain = picture(Figure.TRAJECTORIES, [], rows)
+    assert [axes.get_title(loc="left") for axes in plain.axes] == ["muP, output 0", "muP, output 1", "muP, output 2"]

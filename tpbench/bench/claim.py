@@ -287,7 +287,8 @@ class Claim:
     ``predict`` takes the configuration of a sweep, the abc table among it, and returns what theory says of it;
     it raises ``ValueError`` where the claim does not apply to that table, saying why. ``axis`` places the
     parametrizations of a family (``Figure.FAMILY``); ``atlas`` makes the charts (``atlas.Atlas``) on which its
-    configurations are drawn, by label (``Figure.REGIMES``).
+    configurations are drawn, by label (``Figure.REGIMES``); ``outputs`` says in words what the outputs of
+    ``Figure.TRAJECTORIES`` are, by index.
     """
 
     name: str
@@ -302,6 +303,7 @@ class Claim:
     notes: str = field(default="")
     axis: Axis | None = None
     atlas: Callable[[Mapping[str, Config]], Any] | None = None
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = [profile for profile in PROFILES if profile not in self.sweeps]

@@ -75,6 +75,6 @@ CLAIM = Claim(
         ),
     ),
     figures=(Figure.TRAJECTORIES, Figure.CONVERGENCE),
-    notes="The trajectories are outputs along the kernel's top eigenvector, of which 1 is the target: output 0 at 0.9 "
-    "of the edge, output 1 at the edge, output 2 at 1.1 of it.",
+    notes="The trajectories are outputs along the kernel's top eigenvector, of which 1 is the target.",
+    outputs=("0.9 of the edge", "at the edge", "1.1 of the edge"),
 )

@@ -58,7 +58,8 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
             labels[f"n = {width}"] = labels.get(f"n = {width}", True) and whole
         _limit(panel, scene.limit)
         which = "" if scene.seed == ABSENT else f" (seed {scene.seed})"
-        canvas.head(panel, f"{scene.parametrization}, output {scene.index}{which}")
+        output = claim.outputs[scene.index] if claim.outputs else f"output {scene.index}"
+        canvas.head(panel, f"{scene.parametrization}, {output}{which}")
         panel.set_xlabel("training step t")
         panel.set_ylabel("output f")
     _legend(picture, labels)
