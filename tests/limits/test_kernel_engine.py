@@ -117,7 +117,8 @@ def test_opposite_equal_and_tiny_points_are_finite(agree: Agree, normal: Normal,
     from layer to layer: a cosine that is off by one rounding is an angle that is off by its root."""
     x = normal(8, 5)
     x = torch.cat([x, -x, x, 2 * x, 1e-15 * x, 30 * x])
-    for changes in ({}, {"sigma_b": 0.0}):
+    settings: list[dict[str, Any]] = [{}, {"sigma_b": 0.0}]
+    for changes in settings:
         expected = plain(x, x, name, **changes)
         for dtype, tolerance in ((torch.float64, 3e-8), (torch.float32, 3e-4)):
             found = both(x.to(dtype), activation=name, **changes)
@@ -152,9 +153,9 @@ def test_a_wrong_fused_form_is_noticed(normal: Normal, monkeypatch: pytest.Monke
 
 
 def test_a_forgotten_mirror_is_noticed(agree: Agree, normal: Normal, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, cut = normal(12, 4), tiles._tiles
+    x, cut = normal(12, 4), tiles._places
     agree(both(x, activation="relu", tile=5), plain(x, x, "relu"), 1e-7)
-    monkeypatch.setattr(tiles, "_tiles", lambda *given: list(cut(*given))[:-2])
+    monkeypatch.setattr(tiles, "_places", lambda *given: list(cut(*given))[:-2])
     monkeypatch.setattr(tiles, "_empty", lambda shape, like: torch.zeros(shape, dtype=like.dtype, device=like.device))
     assert (both(x, activation="relu", tile=5) == 0).any()
 
@@ -225,8 +226,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is Linux's")
-@pytest.mark.parametrize("name", ["relu", "gelu"])
-@pytest.mark.parametrize("other", ["None", "x.clone()"])
+@pytest.mark.parametrize(("name", "other"), [("relu", "None"), ("gelu", "x.clone()")])
 def test_memory_is_that_of_the_results(name: str, other: str) -> None:
     """Two kernels of 4000 x 4000 in float32 are 122 MiB, and one matrix more would be 61 MiB."""
     code = MEASURE.format(name=name).replace("x2", other)
@@ -273,8 +273,8 @@ def test_inputs_of_other_types_are_errors(normal: Normal) -> None:
         with pytest.raises(TypeError, match=f"computed in float32 or float64, got inputs of {name}: convert them"):
             kernels(other, depth=1, activation="relu")
     with pytest.raises(TypeError, match="inputs are tensors or NumPy arrays, got list: convert them"):
-        kernels([[1.0]], depth=1, activation="relu")  # type: ignore[type-var]
+        kernels([[1.0]], depth=1, activation="relu")
     with pytest.raises(TypeError, match="both inputs are tensors or both arrays, got Tensor and ndarray"):
-        kernels(x, x.numpy(), depth=1, activation="relu")  # type: ignore[type-var]
+        kernels(x, x.numpy(), depth=1, activation="relu")
     with pytest.raises(ValueError, match=r"both inputs have one dtype and device, got torch.float64 on cpu and"):
         kernels(x, x.float(), depth=1, activation="relu")

@@ -39,7 +39,7 @@ def test_relu_with_one_hidden_layer_is_the_arc_cosine_kernel(agree: Agree) -> No
     size = np.sqrt(np.diag(first))
     theta = np.arccos(np.clip(first / np.outer(size, size), -1, 1))
     nngp = sigma_w**2 * np.outer(size, size) * (np.sin(theta) + (np.pi - theta) * np.cos(theta)) / (2 * np.pi)
-    options = {"depth": 1, "activation": "relu", "sigma_w": sigma_w, "sigma_b": sigma_b}
+    options: dict[str, Any] = {"depth": 1, "activation": "relu", "sigma_w": sigma_w, "sigma_b": sigma_b}
     agree(kernels(x, **options).nngp, nngp + sigma_b**2, 1e-9)
     found = terms(x, **options)
     agree(found[1], nngp + sigma_b**2, 1e-9)
@@ -80,7 +80,7 @@ def test_the_recursion_of_jacot(agree: Agree, name: str, sigma_b: float) -> None
     x = points(4) / 2
     for depth in (1, 3):
         rates = np.linspace(1.0, 0.5, depth + 1).tolist()
-        options = {"depth": depth, "activation": name, "sigma_w": 0.8, "sigma_b": sigma_b}
+        options: dict[str, Any] = {"depth": depth, "activation": name, "sigma_w": 0.8, "sigma_b": sigma_b}
         nngp, ntk = jacot(x, name, 0.8, sigma_b, rates)
         found = kernels(x, rates=rates, **options)
         agree(found.nngp, nngp, 1e-10)

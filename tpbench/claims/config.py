@@ -45,6 +45,8 @@ EXPERIMENT_KEYS = frozenset(
         "shares",
         "rival_shares",
         "probes",
+        "edge_rates",  # learning rates in units of the largest stable one of the limit
+        "cross_terms",  # whether the law of trained ensembles has those between f_0 and its change
         "limit",
         "rival",
         "limit_parametrization",  # the limit's table, where it is another than the networks'
@@ -52,6 +54,8 @@ EXPERIMENT_KEYS = frozenset(
         "limit_points",
         "limit_replicates",
         "waste",
+        "term_weights",  # of Taylor models: what multiplies the term of each order, and their learning rate
+        "rate_of_models",
         "shift",  # role -> θ, how a network's twin is shifted; how often θ counts in c
         "gauge",
         "betas",  # the keys of Adam alone, which has torch's defaults without them

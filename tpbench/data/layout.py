@@ -32,9 +32,7 @@ def _rows(inputs: Array) -> Array:
 def _tiles(inputs: Array) -> Array:
     side = _side(inputs)
     if side % TILES:
-        raise ValueError(
-            f"{TILES} × {TILES} tiles ask for sides that {TILES} divides, got {side} × {side} pixels"
-        )
+        raise ValueError(f"{TILES} × {TILES} tiles ask for sides that {TILES} divides, got {side} × {side} pixels")
     edge = side // TILES
     split = inputs.reshape(len(inputs), TILES, edge, TILES, edge)
     return split.swapaxes(2, 3).reshape(len(inputs), TILES, TILES, edge * edge)

@@ -19,9 +19,10 @@ from torch import Tensor
 from tpbench.limits.gaussian import Activation
 from tpbench.limits.gaussian import activation as activation_of
 from tpbench.limits.hermite import Function
+from tpbench.limits.kernels.crew import alone
 from tpbench.limits.kernels.noun import A, Kernels
 from tpbench.limits.kernels.plan import RULES, Recipe, pairwise, products, variances
-from tpbench.limits.kernels.tiles import fill, side
+from tpbench.limits.kernels.tiles import Side, fill, side
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -50,9 +51,9 @@ def kernels(
     that layer's part of the tangent kernel is multiplied.
 
     ``diagonal``: only K(x1_i, x2_i), (N,), in O(N). The results have the inputs' dtype, float32 or float64, and device.
-    In memory there are, beside them, one copy of the inputs and four tiles of ``tile``² numbers. In float32 the kernels
-    of relu and its like have errors of about 1e-4 where two different rows are nearly parallel, and none of that size
-    between a row and itself when x2 is not given.
+    In memory there are, beside them, one copy of the inputs and four tiles of ``tile``² numbers a thread. In float32
+    the kernels of relu and its like have errors of about 1e-4 where two different rows are nearly parallel, and none of
+    that size between a row and itself when x2 is not given.
 
     Raises ``ValueError`` for inputs of other shapes, for options that do not fit together and for an unknown
     activation, and ``TypeError`` for other dtypes.
@@ -66,20 +67,29 @@ def kernels(
         raise ValueError(f"a tile has at least 1 row, got {tile}")
     recipe = _recipe(activation_of(activation), depth, sigma_w, sigma_b, parametrization, width, rates, one.shape[1])
     with torch.no_grad():
-        nngp, ntk = _diagonal(recipe, one, two) if diagonal else _all(recipe, one, two, tile)
+        nngp, ntk = alone(lambda: _diagonal(recipe, one, two), one.device) if diagonal else _all(recipe, one, two, tile)
     found = Kernels(nngp, ntk) if isinstance(x1, Tensor) else Kernels(nngp.numpy(), ntk.numpy())
     return cast("Kernels[A]", found)
 
 
 def _all(recipe: Recipe, one: Tensor, two: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-    sizes = [variances(recipe, _first(recipe, x, x)) for x in ((one,) if one is two else (one, two))]
-    sides = [side(recipe, x, k) for x, k in zip((one, two), sizes, strict=False)]
-    found = fill(recipe, sides[0], sides[-1], symmetric=one is two, tile=tile)
-    if one is two:  # arcsin has an infinite slope at 1, where a cosine one rounding away costs half the digits
-        exact = pairwise(recipe, sizes[0], _first(recipe, one, one), sizes[0])
-        for kernel, values in zip(found, exact, strict=True):
-            kernel.diagonal().copy_(values)
+    left, right, exact = alone(lambda: _prepare(recipe, one, two), one.device)
+    found = fill(recipe, left, right, symmetric=one is two, tile=tile)
+    for kernel, values in zip(found, exact, strict=False):
+        kernel.diagonal().copy_(values)
     return found
+
+
+def _prepare(recipe: Recipe, one: Tensor, two: Tensor) -> tuple[Side, Side, tuple[Tensor, ...]]:
+    """Return both sides and, of a kernel of points with themselves, the diagonals of nngp and ntk by themselves: arcsin
+    has an infinite slope at 1, where a cosine one rounding away costs half the digits."""
+    if one is not two:
+        left, right = (side(recipe, x, variances(recipe, _first(recipe, x, x))) for x in (one, two))
+        return left, right, ()
+    first = _first(recipe, one, one)
+    sizes = variances(recipe, first)
+    both = side(recipe, one, sizes)
+    return both, both, pairwise(recipe, sizes, first, sizes)
 
 
 def _diagonal(recipe: Recipe, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,27 +1,29 @@
 """The kernels of many points, tile by tile: a tile goes through all layers while it lies in the cache.
 
-Beside the two results there are one scaled copy of the inputs and four buffers of a tile; nothing is allocated on the
-way, for a fresh page of memory costs more than what is computed on it. Of a symmetric kernel only the tiles on and
-above the diagonal are computed. Where the activation has a product form (``forms.py``) a tile holds ``z = g g' K`` and
-``g g' Θ``, and a layer multiplies both by ``u u'`` with the vectors ``u = σ_w p(k^l) g(k^{l+1})``.
+Beside the two results there are one scaled copy of the inputs and four buffers of a tile a thread; nothing is allocated
+on the way, for a fresh page of memory costs more than what is computed on it. Of a symmetric kernel only the tiles on
+and above the diagonal are computed. Where the activation has a product form (``forms.py``) a tile holds ``z = g g' K``
+and ``g g' Θ``, and a layer multiplies both by ``u u'`` with the vectors ``u = σ_w p(k^l) g(k^{l+1})``.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tpbench.limits.kernels.crew import each
 from tpbench.limits.kernels.forms import Form, form
 from tpbench.limits.kernels.plan import Recipe
 
-TILES: Mapping[str, int] = {"cpu": 384, "cuda": 4096}
-"""Rows and columns of a tile: on a CPU its buffers stay in the cache, on a GPU it must be worth a launch."""
+Place = tuple[slice, slice]
+TILES: Mapping[str, int] = {"cpu": 256, "cuda": 4096}
+"""Rows and columns of a tile: on a CPU its buffers stay in a core's cache, on a GPU it must be worth a launch."""
 OTHER_TILE = 1024
 
 
@@ -51,34 +53,43 @@ def side(recipe: Recipe, x: Tensor, variances: Sequence[Tensor]) -> Side:
     return Side(points, *(tuple(v.to(x.dtype) for v in group) for group in (variances, factors, scales)))
 
 
-@dataclass(frozen=True)
-class Buffers:
-    """Room for one tile: z, the tangent kernel, F'(z), and scratch. (4, tile²)"""
-
-    room: Tensor
-
-    def views(self, rows: int, columns: int) -> tuple[Tensor, ...]:
-        """Return the four as contiguous (rows, columns)."""
-        return tuple(self.room[:, : rows * columns].view(4, rows, columns))
-
-
 def fill(recipe: Recipe, left: Side, right: Side, *, symmetric: bool, tile: int | None) -> tuple[Tensor, Tensor]:
     """Return nngp and ntk (N1, N2). Where they are ``symmetric``, the diagonal is left to the caller."""
-    sizes = len(left.points), len(right.points)
-    step = TILES.get(left.points.device.type, OTHER_TILE) if tile is None else tile
-    results = _empty(sizes, left.points), _empty(sizes, left.points)
-    room = min(step, sizes[0]) * min(step, sizes[1])
-    buffers = Buffers(torch.empty((4, room), dtype=left.points.dtype, device=left.points.device))
-    for rows, columns in _tiles(sizes, step, symmetric):
-        views = buffers.views(rows.stop - rows.start, columns.stop - columns.start)
-        _tile_(recipe, left.rows(rows), right.rows(columns), views)
-        for result, part in zip(results, views, strict=False):
-            if symmetric and rows == columns:
-                _mirror_(part, views[-1])
-            result[rows, columns] = part
-            if symmetric and rows != columns:
-                result[columns, rows] = part.T
+    sizes, like = (len(left.points), len(right.points)), left.points
+    step = TILES.get(like.device.type, OTHER_TILE) if tile is None else tile
+    results = _empty(sizes, like), _empty(sizes, like)
+
+    def begin() -> Callable[[Place], None]:
+        room = torch.empty((4, min(step, sizes[0]) * min(step, sizes[1])), dtype=like.dtype, device=like.device)
+
+        def work(place: Place) -> None:
+            rows, columns = place
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            views = room[:, : shape[0] * shape[1]].view(4, *shape).unbind()
+            _tile_(recipe, left.rows(rows), right.rows(columns), views)
+            for result, part in zip(results, views, strict=False):
+                _put_(result, place, part, views[-1], symmetric)
+
+        return work
+
+    each(_places(sizes, step, symmetric), begin, like.device)
     return results
+
+
+def _places(sizes: tuple[int, int], step: int, symmetric: bool) -> Iterator[Place]:
+    for i, j in itertools.product(*(range(0, size, step) for size in sizes)):
+        if not symmetric or i <= j:
+            yield slice(i, min(i + step, sizes[0])), slice(j, min(j + step, sizes[1]))
+
+
+def _put_(result: Tensor, place: Place, part: Tensor, spare: Tensor, symmetric: bool) -> None:
+    """Copy a tile to its place, and if the result is symmetric to the mirrored one."""
+    rows, columns = place
+    if symmetric and rows == columns:
+        _mirror_(part, spare)
+    result[rows, columns] = part
+    if symmetric and rows != columns:
+        result[columns, rows] = part.T
 
 
 def _mirror_(part: Tensor, spare: Tensor) -> None:
@@ -87,14 +98,7 @@ def _mirror_(part: Tensor, spare: Tensor) -> None:
     torch.add(spare, spare.T, out=part)
 
 
-def _tiles(sizes: tuple[int, int], step: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
-    starts = itertools.product(*(range(0, size, step) for size in sizes))
-    for i, j in starts:
-        if not symmetric or i <= j:
-            yield slice(i, min(i + step, sizes[0])), slice(j, min(j + step, sizes[1]))
-
-
-def _tile_(recipe: Recipe, left: Side, right: Side, views: tuple[Tensor, ...]) -> None:
+def _tile_(recipe: Recipe, left: Side, right: Side, views: Sequence[Tensor]) -> None:
     """Put the covariance and the tangent kernel of a tile into the first two of its buffers."""
     of, (z, tangent, slope, spare) = form(recipe.activation), views
     torch.mm(left.points, right.points.T, out=z)
