@@ -22,6 +22,7 @@ SETTINGS: Mapping[str, Any] = {
     "probes": 4,  # the first so many examples, between which kernels are compared
     "layout": "vector",  # or "sequence", "image": how the pixels are read
     "limit_error": 3e-4,  # the largest standard error of the limit, in units of its mean diagonal
+    "limit_points": 2**16,  # of a limit that is integrated by sampling
     "weights": "dense",
     "dtype": "float32",
     "device": "cpu",
@@ -62,8 +63,8 @@ class Sizes:
 class Subject:
     """An architecture of which two claims are made: in words, by whom, in which cases, and against what.
 
-    ``settings`` are what its runs change in ``SETTINGS``; ``fault`` is a planted one of its own. ``cases`` are the
-    variants of the sweep by name.
+    ``settings`` are what its runs change in ``SETTINGS``, ``smoke_settings`` what those of smoke change besides;
+    ``fault`` is a planted one of its own. ``cases`` are the variants of the sweep by name.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Subject:
     fault: Fault
     sizes: Sizes
     settings: Mapping[str, Any] = field(default_factory=dict)
+    smoke_settings: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
 
 
@@ -144,7 +146,7 @@ def _sweep(subject: Subject, profile: str) -> Sweep:
         (TABLE,),
         tuple(dense),
         tuple(dense.values()),
-        {**SETTINGS, **subject.settings, **first.as_config()},
+        {**SETTINGS, **subject.settings, **(subject.smoke_settings if profile == "smoke" else {}), **first.as_config()},
         block=BLOCK,
         lazy=subject.sizes.lazy.get(profile, {}),
         variants={name: case.as_config() for name, case in subject.cases.items()},

@@ -21,7 +21,7 @@ from tpbench.architecture import (
 from tpbench.bench.claim import Fault
 from tpbench.claims.architecture_kernels.subject import Case, Sizes, Subject, networks
 
-SMOKE = {32: 384, 64: 256, 128: 128, 256: 64}
+SMOKE = {32: 192, 64: 128, 128: 64}
 FULL = {24: 2**10, 32: 2**18, 64: 2**18, 128: 2**17, 256: 2**15, 512: 2**13, 1024: 64}
 LAZY = {
     "nightly": {2**10: 32, 2**12: 32, 2**14: 16, 2**16: 4},
@@ -36,7 +36,7 @@ FEW = Sizes(SMOKE, {24: 512, 32: 2**14, 64: 2**13, 128: 2**12, 256: 2**8}, FULL,
 POSITIONS = Sizes(SMOKE, {24: 512, 32: 2**16, 64: 2**15, 128: 2**13, 256: 2**8}, FULL, FEW_LAZY)
 """For networks that cost several times as much."""
 COSTLY = Sizes(
-    {32: 192, 64: 128, 128: 64, 256: 32},
+    {16: 192, 32: 128, 64: 64},
     {12: 512, 16: 2**15, 32: 2**14, 64: 2**13, 128: 2**10, 256: 64},
     FULL,
     {"nightly": {2**10: 16, 2**12: 8}, "full": FEW_LAZY["full"]},
@@ -130,6 +130,7 @@ SUBJECTS = (
         ),
         sizes=COSTLY,
         settings={"examples": 10, "limit_error": 1e-3},
+        smoke_settings={"limit_error": 1e-2, "limit_points": 2**11},
         notes="A batch has 10 examples: the tangent kernel has the factor 1/s² of a batch's variance s², whose moments "
         "of order (examples - 1)/2 and more are infinite, and the spread's standard error needs the fourth.",
     ),

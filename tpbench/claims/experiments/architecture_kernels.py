@@ -35,7 +35,7 @@ from tpbench.networks.tangent import empirical_kernels
 Array = NDArray[np.float64]
 KERNELS = ("nngp", "ntk")
 LIMIT = "tpbench.claims.experiments.architecture_kernels:limit_of"
-READS = ("dataset", "examples", "data_seed", "layout", "device")
+READS = ("dataset", "examples", "data_seed", "layout", "device", "limit_points")
 """Keys of a configuration on which a limit depends, besides its architecture."""
 SINGLE, TEAM, FEWEST_TEAMS = 1024, 64, 4
 AT_ONCE: Mapping[str, int] = {"cpu": 2**22, "cuda": 2**27, "meta": 2**22}
@@ -143,7 +143,7 @@ def limit_of(configuration: str) -> tuple[tuple[Array, Array], ...]:
     c: Config = json.loads(configuration)
     of: Architecture = architecture(c["architecture"])
     inputs = torch.as_tensor(inputs_of(c), dtype=torch.float64, device=torch.device(c["device"]))
-    kernels = architecture_kernels(of, inputs)
+    kernels = architecture_kernels(of, inputs, points=c["limit_points"])
     exact = Kernels(torch.zeros_like(kernels.nngp), torch.zeros_like(kernels.ntk))
     error, probes = kernels.error or exact, slice(c["probes"])
     return tuple(

@@ -21,7 +21,7 @@ from tpbench.architecture import (
 )
 from tpbench.limits.gaussian import activation
 from tpbench.limits.kernels.attention import attend
-from tpbench.limits.kernels.batch import batch_kernels
+from tpbench.limits.kernels.batch import POINTS, batch_kernels
 from tpbench.limits.kernels.convolution import windows
 from tpbench.limits.kernels.layers import add, affine, all_positions, last_position, mean_position, nonlinear
 from tpbench.limits.kernels.normalisation import layer_norm
@@ -33,20 +33,22 @@ NUMBERS = 1 << 20
 """Numbers a tile has at most, (example pairs) · (position pairs), unless one pair alone has more."""
 
 
-def architecture_kernels(architecture: Architecture, x1: Tensor, x2: Tensor | None = None) -> Kernels:
+def architecture_kernels(
+    architecture: Architecture, x1: Tensor, x2: Tensor | None = None, *, points: int = POINTS
+) -> Kernels:
     """Return the kernels of an architecture's output between two sets of inputs, x1 (N1, …) and x2 (x1 by default).
 
     Inputs have the shape that the architecture reads (``tpbench.architecture``), of any dtype and on any device;
     the kernels (N1, N2) are float64 on that device. Memory is bounded: tiles of examples are computed one after the
-    other. Batch normalisation takes all of x1 as one batch, and has standard errors in ``error``; the other kernels
-    are exact but for the activation's own quadrature.
+    other. Batch normalisation takes all of x1 as one batch, and has standard errors in ``error``, which fall with the
+    number of ``points`` of its integration; the other kernels are exact but for the activation's own quadrature.
 
     Raises ``ValueError`` for an unknown activation, inputs of another shape, and what a normalisation cannot divide.
     """
     _check_shapes(architecture, x1, x2)
     with torch.no_grad():
         if isinstance(architecture, BatchNormalised):
-            return batch_kernels(architecture, x1, x2)
+            return batch_kernels(architecture, x1, x2, points=points)
         return _tiled(architecture, x1, x2)
 
 
