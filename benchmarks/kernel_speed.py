@@ -53,7 +53,7 @@ def rival_python(given: str | None) -> str:
     if not made.exists() or made.read_text("ascii") != pins:
         print(f"making {home} with {', '.join(PINS)}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINS], check=True, stdout=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "-qq", *PINS], check=True, stdout=sys.stderr)
         made.write_text(pins, "ascii")
     return str(python)
 

@@ -5,7 +5,8 @@ The main path is a straight line, one public function an arrow::
     Claim -> points -> run -> rows -> estimate -> verdict -> report
 
 ``tpbench.widen`` takes a PyTorch model to any width with lazy matrices; ``tpbench.limit`` computes what a multilayer
-perceptron becomes at infinite width, with a standard error.
+perceptron becomes at infinite width, with a standard error; ``tpbench.empirical_ntk`` is the tangent kernel of any
+PyTorch module.
 
 Importing this package imports neither torch nor seaborn: every heavy module is imported where it is used.
 """
@@ -15,7 +16,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"kernels": "tpbench.limits.kernels", "limit": "tpbench.networks.infinite", "widen": "tpbench.networks.widen"}
+_LAZY = {
+    "empirical_ntk": "tpbench.networks.tangent",
+    "kernels": "tpbench.limits.kernels",
+    "limit": "tpbench.networks.infinite",
+    "widen": "tpbench.networks.widen",
+}
 """Public names and the modules that they are imported from when they are first asked for."""
 
 

@@ -14,7 +14,7 @@ from tpbench.architecture import ARCHITECTURES, architecture
 from tpbench.bench.claim import Kind, Point, Row
 from tpbench.bench.sweep import LAZY_FIRST_SEED, Selection
 from tpbench.claims.architecture_kernels import CLAIMS, SUBJECTS
-from tpbench.claims.architecture_kernels.subject import Case, Subject, as_config
+from tpbench.claims.architecture_kernels.subject import RIVAL_LIMIT, Case, Subject, as_config
 from tpbench.claims.experiments import run
 from tpbench.claims.experiments.architecture_kernels import (
     KERNELS,
@@ -23,6 +23,7 @@ from tpbench.claims.experiments.architecture_kernels import (
     inputs_of,
     measure,
     needs,
+    needs_for,
     parts,
     rows,
 )
@@ -65,7 +66,7 @@ def test_there_are_two_claims_an_architecture_and_every_architecture_has_them() 
 
 @pytest.mark.parametrize(("subject", "label", "case"), CASES)
 def test_a_configuration_spells_out_its_architecture(subject: Subject, label: str, case: Case) -> None:
-    for of in (case.architecture, case.rival):
+    for of in filter(None, (case.architecture, case.rival, case.ntk_rival)):
         config = as_config(of)
         assert architecture(config) == of
         assert set(config) == {"kind", *vars(of)}
@@ -75,8 +76,8 @@ def test_a_configuration_spells_out_its_architecture(subject: Subject, label: st
 @pytest.mark.parametrize(("subject", "label", "case"), CASES)
 def test_limit_and_rival_are_far_apart(subject: Subject, label: str, case: Case) -> None:
     """By at least a tenth of the kernel's size, so that the share is resolved by networks that one can afford."""
-    limit, rival = (found(need) for need in needs(point(subject, label)))
-    for (right, error), (wrong, _) in zip(limit, rival, strict=True):
+    for place, kernel in enumerate(KERNELS):
+        (right, error), (wrong, _) = (found(need)[place] for need in needs_for(point(subject, label), kernel))
         scale = np.diag(right).mean()
         assert np.sqrt((((wrong - right)[PAIRS] / scale) ** 2).mean()) > 0.1
         assert error.max() / scale <= point(subject, label).config["limit_error"]
@@ -155,6 +156,24 @@ def test_a_limit_that_is_not_known_well_enough_is_refused() -> None:
     of = point(subject, "", seeds=2)
     with pytest.raises(ValueError, match=r"is known to .* of its mean diagonal, and 1\.0e-06 is asked"):
         list(run(replace(of, config={**of.config, "limit_error": 1e-6})))
+
+
+def test_the_statistics_of_a_batch_are_what_its_two_claims_differ_in() -> None:
+    """Taking them for constants leaves the NNGP kernel alone: only the tangent kernel can have it as its rival."""
+    [subject] = [each for each in SUBJECTS if each.name == "batchnorm"]
+    of = point(subject, "")
+    limit, layer_norm, constant = (found(need) for need in needs(of))
+    np.testing.assert_array_equal(constant[0][0], limit[0][0])
+    assert np.abs(constant[1][0] - limit[1][0]).max() > 0.1 * np.diag(limit[1][0]).mean()
+    swapped = replace(of, config=RIVAL_LIMIT.changes(of.config))
+    for place, (kernel, rival) in enumerate(zip(KERNELS, (layer_norm, constant), strict=True)):
+        wrong, right = (found(need)[place][0] for need in needs_for(swapped, kernel))
+        np.testing.assert_array_equal(wrong, rival[place][0])
+        np.testing.assert_array_equal(right, limit[place][0])
+    claims = {claim.name: claim for claim in CLAIMS}
+    assert claims["nngp-batchnorm"].rival != claims["ntk-batchnorm"].rival
+    planted = [claims[f"{kernel}-batchnorm"].faults[-1].name for kernel in KERNELS]
+    assert planted == ["layer-norm", "constant-statistics"]
 
 
 def test_other_tables_are_refused_and_ntp_in_another_gauge_is_not() -> None:

@@ -216,6 +216,7 @@ def test_time_zero_is_the_start(agree: Agree) -> None:
         (lambda: GradientFlow(-1.0), "a time is at least 0, got -1"),
         (lambda: GradientFlow(math.nan), "a time is at least 0, got nan"),
         (lambda: HeavyBall(1.0, -0.1), "friction is at least 0"),
+        (lambda: HeavyBall(1.0, math.inf), "friction is at least 0 and finite, got inf: .* the heavy ball is gradient"),
         (lambda: HeavyBall(math.inf, 0.0), "without friction outputs oscillate for ever"),
         (lambda: HeavyBall.of_descent(1, 0.0, 0.5), "learning rate above 0"),
         (lambda: GradientDescent(1.5, 0.1), "the number of steps is whole"),
@@ -257,6 +258,51 @@ def test_what_is_no_kernel_is_an_error() -> None:
         kernel_flow(kernel, targets, start[1:], train=TRAIN, times=[1.0])
     with pytest.raises(ValueError, match=r"no kernel flow for loss 'linear' \(known: mse, cross-entropy\)"):
         kernel_flow(kernel, targets, start, train=TRAIN, times=[1.0], loss="linear")
+    for friction in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="friction is at least 0 and finite"):
+            kernel_flow(kernel, targets, start, train=TRAIN, times=[1.0], friction=friction)
     for times in ([], [1.0, 0.5], [-1.0], [math.inf]):
         with pytest.raises(ValueError, match="times are finite, at least 0 and ascending"):
             kernel_flow(kernel, targets, start, train=TRAIN, times=times)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_rows_are_singular_in_the_precision_of_the_kernel(dtype: type[np.floating[Any]]) -> None:
+    """Rounded to float32, the smallest eigenvalue is about 1e-8 of the largest, of either sign, and not 1e-17."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        features = rng.standard_normal((6, 30)).astype(dtype)
+        features[1] = features[0]
+        kernel = features @ features.T
+        kernel[0] += np.spacing(kernel[0]) * rng.integers(-1, 2, 6)  # whatever order of sums the rows had
+        for schedule in (GradientFlow(math.inf), HeavyBall(math.inf, 1.0), GradientDescent(math.inf, 1e-3)):
+            with pytest.raises(ValueError, match="the kernel between the training points is singular"):
+                response(kernel, train=range(6), schedule=schedule)
+        assert np.isfinite(response(kernel, train=range(6), schedule=GradientFlow(1.0))).all()
+        response(kernel, train=range(1, 6), schedule=GradientFlow(math.inf))
+
+
+def test_a_kernel_in_float32_is_computed_with_in_float64(agree: Agree) -> None:
+    kernel, start, targets = model()
+    rounded = kernel.astype(np.float32)
+    for schedule in (GradientFlow(3.0), GradientFlow(math.inf), HeavyBall(2.0, 0.3), GradientDescent(9, 0.2, 0.5)):
+        ours, exact = (response(each, train=TRAIN, schedule=schedule) for each in (rounded, rounded.astype(np.float64)))
+        assert ours.dtype == np.float64
+        agree(ours, exact, 1e-14)
+    paths = [
+        kernel_flow(each, targets, start, train=TRAIN, times=[1.0]) for each in (rounded, rounded.astype(np.float64))
+    ]
+    agree(paths[0], paths[1], 1e-14)
+
+
+def test_no_training_points_are_an_error() -> None:
+    kernel, start, targets = model()
+    for call in (
+        lambda: response(kernel, train=[], schedule=GradientFlow(1.0)),
+        lambda: trained(kernel, targets[:0], start, train=[], schedule=GradientFlow(1.0)),
+        lambda: kernel_flow(kernel, targets[:0], start, train=[], times=[1.0]),
+        lambda: kernel_descent(kernel, targets[:0], start, train=[], learning_rate=0.1, order=[None]),
+        lambda: largest_stable_rate(kernel, train=[]),
+    ):
+        with pytest.raises(ValueError, match=r"on no points, got train=\[\]: number at least one"):
+            call()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from tpbench import kernels
 from tpbench.limits.gaussian import activation
 from tpbench.limits.kernels import forms, tiles
-from tpbench.limits.kernels.plan import Recipe, pairwise, products, variances
+from tpbench.limits.kernels.plan import Recipe, alike, pairwise, products
 
 Agree = Callable[..., None]
 Normal = Callable[..., Tensor]
@@ -40,9 +41,9 @@ def plain(x: Tensor, y: Tensor, name: str, **changes: Any) -> Tensor:
     layers = c["depth"] + 1
     recipe = Recipe(activation(name), c["depth"], c["sigma_w"] ** 2, shift, (1.0,) * layers, (shift,) * layers)
     scale = recipe.variance / x.shape[1]
-    left, right = (variances(recipe, products(points, points) * scale) for points in (x, y))
-    rows, columns = [k[:, None] for k in left], [k[None, :] for k in right]
-    return torch.stack(pairwise(recipe, rows, x @ y.T * scale, columns))
+    left, right = (alike(recipe, products(points, points) * scale).covariances for points in (x, y))
+    found = pairwise(recipe, [k[:, None] for k in left], x @ y.T * scale, [k[None, :] for k in right])
+    return torch.stack([found.covariances[-1], found.tangent])
 
 
 @pytest.mark.parametrize("tile", [1, 4, 9, 17, 23, 100, None])
@@ -127,29 +128,31 @@ def test_opposite_equal_and_tiny_points_are_finite(agree: Agree, normal: Normal,
                 agree(kernel.double() / size / size[:, None], right / size / size[:, None], tolerance)
 
 
-def damage(name: str, broken: Callable[..., None]) -> dict[str, forms.Form]:
-    known = forms.FORMS[name]
-    return {**forms.FORMS, name: forms.Form(known.before, known.after, broken, known.homogeneous)}
-
-
 @pytest.mark.parametrize("name", ["relu", "leaky-relu", "abs", "erf", "identity"])
 def test_a_wrong_fused_form_is_noticed(normal: Normal, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    step_ = forms.FORMS[name].step_
+    known = forms.FORMS[name]
 
-    def forgets_the_slope(z: Tensor, slope: Tensor, *rest: Tensor) -> None:
-        step_(z, slope, *rest)
-        slope.mul_(1.001)
+    def damaged(what: int) -> forms.Form:
+        """The form with its value (0) or its slope (1) a thousandth too large."""
 
-    def shifts_the_value(z: Tensor, slope: Tensor, *rest: Tensor) -> None:
-        step_(z, slope, *rest)
-        z.mul_(1.001)
+        def begin(like: Tensor) -> forms.Step:
+            step_ = known.begin(like)
+
+            def wrong_(*blocks: Tensor) -> None:
+                step_(*blocks)
+                blocks[what].mul_(1.001)
+
+            return wrong_
+
+        return replace(known, begin=begin)
 
     x, y = normal(9, 4), normal(7, 4, seed=1)
     expected = plain(x, y, name)
-    for broken, damaged in ((forgets_the_slope, [1]), (shifts_the_value, [0, 1])):
-        monkeypatch.setattr(forms, "FORMS", damage(name, broken))
+    for what, seen in ((0, [0, 1]), (1, [1])):
+        monkeypatch.setattr(forms, "FORMS", {name: damaged(what)})
         error = (both(x, y, activation=name) - expected).abs().amax(dim=(1, 2)) / expected.abs().amax(dim=(1, 2))
-        assert (error[damaged] > 1e-4).all()
+        assert (error[seen] > 1e-4).all()
+        assert all(error[k] < 1e-13 for k in (0, 1) if k not in seen)
 
 
 def test_a_forgotten_mirror_is_noticed(agree: Agree, normal: Normal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,10 +143,17 @@ def test_the_order_of_points_does_not_matter(agree: Agree) -> None:
 def test_singular_covariances_are_errors_and_noise_is_the_remedy() -> None:
     kernel, _, targets = model()
     twice = [0, 0, 3, 5, 8]
+    rounded = kernel[[0, 0, *range(2, POINTS)]][:, [0, 0, *range(2, POINTS)]].astype(np.float32)
+    rounded[1, 1] = np.nextafter(rounded[1, 1], np.float32(math.inf))
     for call in (posterior, log_marginal_likelihood):
         with pytest.raises(ValueError, match="the covariance of the 5 training values is singular to rounding"):
             call(kernel, targets, train=twice)
         call(kernel, targets, train=twice, noise=1e-6)
+        with pytest.raises(ValueError, match="singular to rounding"):
+            call(rounded, targets, train=[0, 1, 3, 5, 8])
+        call(kernel.astype(np.float32), targets, train=twice, noise=1e-3)
+        with pytest.raises(ValueError, match=r"on no points, got train=\[\]"):
+            call(kernel, targets[:0], train=[])
     with pytest.raises(ValueError, match="singular to rounding"):
         posterior(np.zeros((POINTS, POINTS)), targets, train=TRAIN)
     with pytest.raises(ValueError, match="singular to rounding"):

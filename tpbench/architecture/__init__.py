@@ -15,6 +15,7 @@ from typing import Any
 
 READOUTS: Mapping[str, tuple[str, ...]] = {"rnn": ("mean", "last"), "conv": ("flatten", "mean")}
 PADDINGS = ("circular", "zero")
+STATISTICS = ("differentiated", "constant")
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,21 @@ class LayerNormalised:
 @dataclass(frozen=True)
 class BatchNormalised:
     """The same with BN in place of LN: every neuron's mean and standard deviation over the examples given (Ioffe &
-    Szegedy 2015), as in training. All examples are one batch, and f at one depends on all."""
+    Szegedy 2015), as in training. All examples are one batch, and f at one depends on all.
+
+    Gradients take the mean and the standard deviation for the functions of the weights that they are; with
+    ``statistics`` "constant" for numbers, which changes nothing but the tangent kernel, and is a mistake.
+    """
 
     depth: int = 2
     activation: str = "relu"
     sigma_w: float = 1.0
     sigma_b: float = 0.0
+    statistics: str = "differentiated"
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_word("statistics", self.statistics, STATISTICS)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,6 @@ EXPERIMENT_KEYS = frozenset(
         "rival_shares",
         "probes",
         "edge_rates",  # learning rates in units of the largest stable one of the limit
-        "cross_terms",  # whether the law of trained ensembles has those between f_0 and its change
         "limit",
         "rival",
         "limit_parametrization",  # the limit's table, where it is another than the networks'

@@ -40,7 +40,7 @@ CLAIM = Claim(
     rival="Time grows like n³, or memory like n.",
     experiment="cost",
     sweeps={
-        "smoke": sweep(("mup",), {512: 4, 768: 4, 1024: 4, 1536: 3, 2048: 3, 3072: 2, 4096: 2}, SETTINGS),
+        "smoke": sweep(("mup",), {512: 4, 768: 4, 1024: 4, 1536: 3, 2048: 3, 3072: 2}, SETTINGS),
         "nightly": sweep(
             ("mup",),
             {512: 16, 768: 16, 1024: 16, 1536: 16, 2048: 12, 3072: 12, 4096: 8, 6144: 6, 8192: 4},

@@ -35,7 +35,7 @@ CLAIM = Claim(
     rival="The kernel lacks the first layer's term; or the distance does not fall at all.",
     experiment="kernel-trajectory",
     sweeps={
-        "smoke": sweep(("ntp",), {256: 64}, SETTINGS, lazy={1024: 32, 4096: 16, 16384: 8}),
+        "smoke": sweep(("ntp",), {256: 64}, SETTINGS, lazy={1024: 16, 4096: 8, 8192: 4}),
         "nightly": sweep(
             ("ntp",),
             {256: 512, 512: 256},

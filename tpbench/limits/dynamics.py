@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from tpbench.limits import Array
@@ -30,6 +31,13 @@ GRADIENTS: Mapping[str, Callable[[Array, Array], Array]] = {
 """Loss -> gradient with respect to the output of one example (the batch average is taken by the caller)."""
 
 
+def places_of(train: Sequence[int]) -> NDArray[np.intp]:
+    """Return the places of the training points among all points; ``ValueError`` where there is none."""
+    if not len(train):
+        raise ValueError("training was asked on no points, got train=[]: number at least one of the kernel's points")
+    return np.asarray(train)
+
+
 def kernel_descent(
     kernel: Array,
     targets: Array,
@@ -46,11 +54,11 @@ def kernel_descent(
     ``kernel`` (points, points) is the tangent kernel of one output over training and test points; the outputs do not
     interact. ``train`` numbers the training points, ``targets`` (len(train), out) are theirs; ``start``
     (…, points, out) is f_0; ``order`` gives each step's batch as numbers into ``train``, None for all.
-    Raises ``ValueError`` for an unknown loss or when shapes disagree.
+    Raises ``ValueError`` for an unknown loss, without training points, and when shapes disagree.
     """
     if loss not in GRADIENTS:
         raise ValueError(f"no kernel descent for loss {loss!r} (known: {', '.join(GRADIENTS)})")
-    places = np.asarray(train)
+    places = places_of(train)
     if kernel.shape != (start.shape[-2],) * 2 or targets.shape != (len(places), start.shape[-1]):
         raise ValueError(
             f"kernel {kernel.shape}, targets {targets.shape} and start {start.shape} do not fit {len(places)} "
@@ -73,11 +81,12 @@ def largest_stable_rate(kernel: Array, *, train: Sequence[int] | None = None, mo
     (``train``, all points without it): the loss is half the squared error of an example, averaged over the batch.
     A mode of eigenvalue λ follows ``z² - (1 + momentum - eta λ) z + momentum = 0``, whose roots leave the unit circle
     at z = -1, that is at ``eta λ = 2 (1 + momentum)`` (Polyak 1964).
-    Raises ``ValueError`` for a kernel that is 0 on the training points, and for a momentum outside [0, 1).
+    Raises ``ValueError`` for a kernel that is 0 on the training points, without any of them, and for a momentum outside
+    [0, 1).
     """
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum lies in [0, 1), got {momentum}")
-    places = np.arange(len(kernel)) if train is None else np.asarray(train)
+    places = places_of(range(len(kernel)) if train is None else train)
     largest = float(np.linalg.eigvalsh(kernel[np.ix_(places, places)] / len(places))[-1])
     if not largest > 0:
         raise ValueError(f"a kernel with largest eigenvalue {largest:g} moves no output: every learning rate is stable")

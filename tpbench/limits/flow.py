@@ -18,23 +18,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import integrate, linalg
 
 from tpbench.limits import Array
-from tpbench.limits.dynamics import GRADIENTS
+from tpbench.limits.dynamics import GRADIENTS, places_of
 
 RELATIVE, ABSOLUTE = 1e-10, 1e-12
 """Tolerances of the integrator, per step, on the coefficients of the training points."""
+EPS = float(np.finfo(np.float64).eps)
 
 
 class Schedule(Protocol):
     """How, and for how long, a kernel machine is trained on squared error."""
 
-    def gain(self, eigenvalues: Array) -> Array:
-        """Return q(λ): of a residual r along a mode of K(X, X)/N, training removes λ q(λ) r."""
+    def gain(self, eigenvalues: Array, *, eps: float = EPS) -> Array:
+        """Return q(λ): of a residual r along a mode of K(X, X)/N, training removes λ q(λ) r.
+
+        ``eps`` is the relative rounding of the kernel's entries, and says which eigenvalues cannot be told from 0.
+        """
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,10 @@ class GradientFlow:
     def __post_init__(self) -> None:
         _check_time(self.time)
 
-    def gain(self, eigenvalues: Array) -> Array:
+    def gain(self, eigenvalues: Array, *, eps: float = EPS) -> Array:
         """Return (1 - e^(-λ t))/λ, which is t for λ = 0."""
         if math.isinf(self.time):
-            return _inverse(eigenvalues)
+            return _inverse(eigenvalues, eps)
         safe = np.where(eigenvalues == 0, 1.0, eigenvalues)
         return np.where(eigenvalues == 0, self.time, -np.expm1(-safe * self.time) / safe)
 
@@ -62,7 +67,7 @@ class HeavyBall:
     """``d²f/dt² + friction · df/dt = -K(·, X) ∂L/∂f(X)``, from rest (Polyak 1964): momentum in continuous time.
 
     ``of_descent`` says at which time it is after steps of SGD with momentum. ``time`` may be infinite where there is
-    friction. Raises ``ValueError`` for a negative time or friction.
+    friction. Raises ``ValueError`` for a negative time, and for a friction that is negative or infinite.
     """
 
     time: float
@@ -70,8 +75,7 @@ class HeavyBall:
 
     def __post_init__(self) -> None:
         _check_time(self.time)
-        if not self.friction >= 0:
-            raise ValueError(f"friction is at least 0, got {self.friction}")
+        _check_friction(self.friction)
         if math.isinf(self.time) and self.friction == 0:
             raise ValueError("without friction outputs oscillate for ever: give a finite time, or friction above 0")
 
@@ -90,10 +94,10 @@ class HeavyBall:
         pace = math.sqrt(2 * learning_rate / (1 + momentum))
         return cls((steps + 0.5) * pace if steps else 0.0, 2 * (1 - momentum) / ((1 + momentum) * pace))
 
-    def gain(self, eigenvalues: Array) -> Array:
+    def gain(self, eigenvalues: Array, *, eps: float = EPS) -> Array:
         """Return the response of ``q'' + friction q' + λ q = 1`` from rest, by exponentials of 3 × 3 matrices."""
         if math.isinf(self.time):
-            return _inverse(eigenvalues)
+            return _inverse(eigenvalues, eps)
         rates = np.zeros((len(eigenvalues), 3, 3))  # d/dt (q, q', 1)
         rates[:, 0, 1] = rates[:, 1, 2] = 1.0
         rates[:, 1, 0], rates[:, 1, 1] = -eigenvalues, -self.friction
@@ -121,14 +125,14 @@ class GradientDescent:
                 f"{self.learning_rate} and {self.momentum}"
             )
 
-    def gain(self, eigenvalues: Array) -> Array:
+    def gain(self, eigenvalues: Array, *, eps: float = EPS) -> Array:
         """Return q after the steps, by powers of 3 × 3 matrices: (log steps) products, whatever the eigenvalues.
 
         Of a residual 1 - λ q a step makes ``w ← momentum · w + 1 - λ q``, ``q ← q + learning_rate · w``.
         """
         if math.isinf(self.steps):
             self._check_stable(float(eigenvalues.max()))
-            return _inverse(eigenvalues)
+            return _inverse(eigenvalues, eps)
         step = np.zeros((len(eigenvalues), 3, 3))  # of (q, w, 1)
         step[:, 0, 0] = step[:, 2, 2] = 1.0
         step[:, 1, 0], step[:, 1, 1], step[:, 1, 2] = -eigenvalues, self.momentum, 1.0
@@ -149,9 +153,17 @@ def _check_time(time: float) -> None:
         raise ValueError(f"a time is at least 0, got {time}")
 
 
-def _inverse(eigenvalues: Array) -> Array:
+def _check_friction(friction: float) -> None:
+    if not 0 <= friction < math.inf:
+        raise ValueError(
+            f"friction is at least 0 and finite, got {friction}: where it is large, the heavy ball is gradient flow "
+            "at the time/friction"
+        )
+
+
+def _inverse(eigenvalues: Array, eps: float) -> Array:
     """Return 1/λ, where every mode is learned in the end."""
-    if eigenvalues.min() <= _rounding(eigenvalues):
+    if eigenvalues.min() <= _rounding(eigenvalues, eps):
         raise ValueError(
             f"the kernel between the training points is singular (eigenvalues over N from {eigenvalues.min():.1e} to "
             f"{eigenvalues.max():.1e}), so training for ever has no end that could be computed: ask for a finite time, "
@@ -160,26 +172,36 @@ def _inverse(eigenvalues: Array) -> Array:
     return 1 / eigenvalues
 
 
-def _rounding(eigenvalues: Array) -> float:
-    return float(len(eigenvalues) * np.finfo(np.float64).eps * np.abs(eigenvalues).max())
+def _rounding(eigenvalues: Array, eps: float) -> float:
+    return float(len(eigenvalues) * eps * np.abs(eigenvalues).max())
+
+
+def rounding_of(kernel: NDArray[Any]) -> float:
+    """Return the relative rounding of a kernel's entries, which says in which precision it was computed.
+
+    Whatever is computed of it, in float64, knows it no better.
+    """
+    return max(EPS, float(np.finfo(kernel.dtype).eps)) if np.issubdtype(kernel.dtype, np.floating) else EPS
 
 
 def response(kernel: Array, *, train: Sequence[int], schedule: Schedule) -> Array:
     """Return A (points, train): training moves the outputs by ``A (y - f_0(X))`` under squared error.
 
     ``kernel`` (points, points) is the tangent kernel of one output over all points, ``train`` numbers the training
-    points among them. Raises ``ValueError`` for a kernel that is not square or has a negative eigenvalue, and where
-    training for ever is asked of a singular kernel or of an unstable rate.
+    points among them. It is computed in float64, but an eigenvalue is 0 that the kernel's own dtype rounds away.
+    Raises ``ValueError`` for a kernel that is not square or has a negative eigenvalue, without training points, and
+    where training for ever is asked of a singular kernel or of an unstable rate.
     """
-    places = np.asarray(train)
+    places, eps = places_of(train), rounding_of(kernel)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"a kernel between all points is square, got shape {kernel.shape}")
+    kernel = np.asarray(kernel, dtype=np.float64)
     eigenvalues, modes = np.linalg.eigh(kernel[np.ix_(places, places)] / len(places))
-    if eigenvalues[0] < -100 * _rounding(eigenvalues):
+    if eigenvalues[0] < -100 * _rounding(eigenvalues, eps):
         raise ValueError(
             f"a kernel has no negative eigenvalue, got {eigenvalues[0]:.1e} (the largest is {eigenvalues[-1]:.1e})"
         )
-    learned = (modes * schedule.gain(np.maximum(eigenvalues, 0.0))) @ modes.T
+    learned = (modes * schedule.gain(np.maximum(eigenvalues, 0.0), eps=eps)) @ modes.T
     return np.asarray(kernel[:, places] @ learned / len(places))
 
 
@@ -209,15 +231,17 @@ def kernel_flow(
     Integrates the coefficients ``α`` of ``f_t = f_0 + K(·, X) α`` (train, out) by the Dormand-Prince method of order 8
     to ``RELATIVE`` and ``ABSOLUTE`` in every step: ``dα/dt = -∂L/∂f``, or ``α'' + friction α' = -∂L/∂f``. The kernel
     need not be invertible; the cost grows like λ_max · time. Shapes are those of ``kernel_descent``.
-    Raises ``ValueError`` for an unknown loss, for shapes that disagree, and for times that do not ascend from 0 on,
-    ``ArithmeticError`` where the integrator fails.
+    Raises ``ValueError`` for an unknown loss, without training points, for shapes that disagree, for times that do not
+    ascend from 0 on and for a friction that is negative or infinite, ``ArithmeticError`` where the integrator fails.
     """
     if loss not in GRADIENTS:
         raise ValueError(f"no kernel flow for loss {loss!r} (known: {', '.join(GRADIENTS)})")
     _check_shapes(kernel, targets, start, train)
     if not len(times) or not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) <= 0).any():
         raise ValueError(f"times are finite, at least 0 and ascending, got {list(times)}")
-    places = np.asarray(train)
+    if friction is not None:
+        _check_friction(friction)
+    places, kernel = places_of(train), np.asarray(kernel, dtype=np.float64)
     own, first = kernel[np.ix_(places, places)], start[..., places, :]
 
     def pull(alpha: Array) -> Array:

@@ -12,7 +12,8 @@ with A from the tangent kernel (``flow.response``), so that over initialisations
 at every time (Lee et al. 2019, arXiv:1902.06720, whose formulas multiply this out). The two agree only where the
 tangent kernel is Σ, that is where the read-out alone is trained, and only at the end of training.
 
-Arrays are NumPy float64 on the CPU: eigenvalues and factors of one kernel, which conditioning would spoil in less.
+All is computed in NumPy float64 on the CPU: eigenvalues and factors of one kernel, which conditioning would spoil in
+less. What was rounded before, in a kernel of another dtype, is lost, and counts as such where it decides.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 
 from tpbench.limits import Array
-from tpbench.limits.flow import Schedule, response
+from tpbench.limits.dynamics import places_of
+from tpbench.limits.flow import Schedule, response, rounding_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def posterior(kernel: Array, targets: Array, *, train: Sequence[int], noise: flo
 
     ``kernel`` (points, points) is the covariance between all points, ``targets`` (len(train), out) the values seen,
     ``noise`` the variance of what they are off by. Raises ``ValueError`` for shapes that disagree, for a negative
-    noise, and for a covariance of the values that is singular: nothing is added to it silently.
+    noise, without training points, and for a singular covariance of the values: nothing is added to it silently.
     """
     root, places = _root(kernel, targets, train, noise)
     seen = linalg.solve_triangular(root, kernel[places], lower=True)  # (train, points)
@@ -77,26 +80,26 @@ def trained_law(nngp: Array, ntk: Array, targets: Array, *, train: Sequence[int]
 def remainder(answer: Array, train: Sequence[int]) -> Array:
     """Return I - A, what training leaves of the outputs at the start: (points, points), f_t = A y + (I - A) f_0."""
     kept = np.eye(len(answer))
-    kept[:, np.asarray(train)] -= answer
+    kept[:, places_of(train)] -= answer
     return kept
 
 
-def _root(kernel: Array, targets: Array, train: Sequence[int], noise: float) -> tuple[Array, Array]:
+def _root(kernel: Array, targets: Array, train: Sequence[int], noise: float) -> tuple[Array, NDArray[np.intp]]:
     """Return the Cholesky factor of the covariance of the values seen, and the places of the training points."""
     _check(kernel, targets, train)
     if not noise >= 0:
         raise ValueError(f"the noise is a variance of at least 0, got {noise}")
-    places = np.asarray(train)
-    covariance = kernel[np.ix_(places, places)] + noise * np.eye(len(places))
+    places = places_of(train)
+    covariance = np.asarray(kernel[np.ix_(places, places)], dtype=np.float64) + noise * np.eye(len(places))
     try:
         root = linalg.cholesky(covariance, lower=True)
     except linalg.LinAlgError:
         root = np.zeros_like(covariance)
     pivots = np.diag(root) ** 2
-    if pivots.min() <= 10 * len(places) * np.finfo(np.float64).eps * np.abs(np.diag(covariance)).max():
+    if pivots.min() <= 10 * len(places) * rounding_of(kernel) * np.abs(np.diag(covariance)).max():
         raise ValueError(
-            f"the covariance of the {len(places)} training values is singular to rounding: give a noise variance above "
-            "0, or leave out training points that repeat others"
+            f"the covariance of the {len(places)} training values is singular to rounding: give a noise variance, a "
+            "larger one if there is one, or leave out training points that repeat others"
         )
     return np.asarray(root), places
 

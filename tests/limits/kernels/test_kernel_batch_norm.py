@@ -8,7 +8,7 @@ import torch
 from kernel_cases import draw
 from torch import Tensor
 
-from tpbench.architecture import BatchNormalised
+from tpbench.architecture import STATISTICS, BatchNormalised
 from tpbench.limits.gaussian import activation
 from tpbench.limits.kernels import Kernels, architecture_kernels
 from tpbench.limits.kernels.batch import batch_kernels, normalised
@@ -60,12 +60,15 @@ def linear_kernels(x: Tensor, of: BatchNormalised) -> Kernels:
     return Kernels(nngp=nngp, ntk=nngp + of.sigma_w**2 * moved)
 
 
-def sampled(nngp: Tensor, ntk: Tensor, name: str, draws: int = 20_000) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def sampled(
+    nngp: Tensor, ntk: Tensor, name: str, draws: int = 20_000, *, constant: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """E φφᵀ and E (DJ) Θ (DJ)ᵀ over plain draws of h, the Jacobian by autograd; with their standard errors."""
     phi = activation(name).phi
 
     def layer(h: Tensor) -> Tensor:
-        return phi((h - h.mean()) / h.std(correction=0))
+        measured = h.detach() if constant else h
+        return phi((h - measured.mean()) / measured.std(correction=0))
 
     root = torch.linalg.cholesky(nngp + 1e-12 * torch.eye(len(nngp), dtype=torch.float64, device="cpu"))
     h = draw(draws, len(nngp), seed=5) @ root.T
@@ -113,12 +116,14 @@ def test_a_homogeneous_activation_has_one_as_well(name: str) -> None:
     assert within(found.nngp, expected, errors_of(found).nngp)
 
 
+@pytest.mark.parametrize("statistics", STATISTICS)
 @pytest.mark.parametrize("name", ["tanh", "relu"])
-def test_a_layer_is_its_expectation_over_plain_draws(name: str) -> None:
+def test_a_layer_is_its_expectation_over_plain_draws(name: str, statistics: str) -> None:
     first = first_layer(draw(EXAMPLES, 9), BatchNormalised(sigma_b=0.3))
     theta = first + draw(EXAMPLES, 4, seed=3) @ draw(EXAMPLES, 4, seed=3).T / 4
-    same, moved, same_error, moved_error = sampled(first, theta, name)
-    found = normalised(first, theta, activation(name), draw(EXAMPLES - 1, 1 << 18, seed=8))
+    same, moved, same_error, moved_error = sampled(first, theta, name, constant=statistics == "constant")
+    normals = draw(EXAMPLES - 1, 1 << 18, seed=8)
+    found = normalised(first, theta, activation(name), normals, statistics=statistics)
     assert within(found[0], same, same_error)
     assert within(found[1], moved, moved_error)
 
@@ -204,6 +209,14 @@ def test_dispatch_joins_the_batch_and_carries_errors(agree: Agree) -> None:
     agree(errors_of(found).ntk, errors_of(direct).ntk, 1e-14)
     with pytest.raises(ValueError, match=r"couples all examples .* join them to one batch"):
         architecture_kernels(of, x, x)
+
+
+def test_statistics_that_are_constants_have_an_infinite_kernel_of_two_examples() -> None:
+    """Differentiated, they take away the only direction that h has; a number s leaves E 1/s² as it is."""
+    of, x = BatchNormalised(depth=1, activation="softplus", statistics="constant"), draw(2, 5)
+    for batch in (x, torch.stack([x[0], -x[0]])):
+        with pytest.raises(ValueError, match=r"infinite here.* only 1 free"):
+            batch_kernels(of, batch)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ CASES = {
     "attention": Case(Attention(**STRONG), draw(3, 4, 3), Attention(tied=False, **STRONG)),
     "attention-free": Case(Attention(tied=False, **STRONG), draw(3, 4, 3), Attention(**STRONG)),
     "batchnorm": Case(BatchNormalised(**STRONG), draw(8, 12), LayerNormalised(**STRONG)),
+    "batchnorm-constant": Case(
+        BatchNormalised(statistics="constant", **STRONG), draw(8, 12), LayerNormalised(**STRONG)
+    ),
     "batchnorm-relu": Case(
         BatchNormalised(activation="relu", sigma_w=1.5), draw(8, 12), LayerNormalised(activation="relu", sigma_w=1.5)
     ),
@@ -110,14 +113,17 @@ def test_a_skip_that_was_left_out_of_the_tangent_kernel_is_noticed(monkeypatch: 
 
 def test_a_spread_of_the_batch_taken_for_a_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the mean over the batch is differentiated, which is what a layer norm may do."""
-
-    def wrong(theta: Tensor, hidden: Tensor, slope: Tensor, weight: Tensor) -> Tensor:
-        return theta * ((slope * weight) @ slope.mT)
-
-    monkeypatch.setattr(batch, "_moved", wrong)
+    wrong = (batch.MOVES["differentiated"][0], batch.MOVES["constant"][1])
+    monkeypatch.setattr(batch, "MOVES", {"differentiated": wrong})
     limit = limit_of(CASES["batchnorm-relu"].of, CASES["batchnorm-relu"].x)
     assert agrees(sampled("batchnorm-relu")[0], limit.nngp)
     assert not agrees(sampled("batchnorm-relu")[1], limit.ntk)
+
+
+def test_statistics_taken_for_constants_are_noticed_in_the_tangent_kernel_alone() -> None:
+    limit = limit_of(CASES["batchnorm"].of, CASES["batchnorm"].x)
+    assert agrees(sampled("batchnorm-constant")[0], limit.nngp)
+    assert not agrees(sampled("batchnorm-constant")[1], limit.ntk)
 
 
 def test_a_tangent_kernel_without_paths_through_earlier_times_is_noticed() -> None:

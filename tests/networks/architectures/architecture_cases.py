@@ -39,6 +39,7 @@ CASES: dict[str, tuple[Architecture, tuple[int, ...]]] = {
     "conv2d-flatten-zero": (Convolution(2, "relu", 1.2, 0.3, (1, 5), "flatten", "zero"), (3, 2, 3, 2)),
     "layernorm": (LayerNormalised(3, "tanh", 1.2, 0.3), (4, 5)),
     "batchnorm": (BatchNormalised(3, "tanh", 1.2, 0.3), (5, 4)),
+    "batchnorm-constant": (BatchNormalised(3, "tanh", 1.2, 0.3, statistics="constant"), (5, 4)),
     "attention-tied": (Attention(2, "gelu", 1.6, 0.3), (3, 4, 2)),
     "attention-independent": (Attention(1, "tanh", 1.6, 0.3, tied=False), (3, 4, 2)),
 }
@@ -86,7 +87,8 @@ def _perceptron(a: Any, weights: Weights, lin: Linear, x: Tensor) -> Tensor:
         if isinstance(a, LayerNormalised):
             h = functional.layer_norm(h, h.shape[1:], eps=0.0)
         if isinstance(a, BatchNormalised):
-            h = (h - h.mean(0)) / h.std(0, correction=0)
+            measured = h if a.statistics == "differentiated" else h.detach()
+            h = (h - measured.mean(0)) / measured.std(0, correction=0)
         if isinstance(a, Residual) and layer <= a.depth:
             h = h + a.branch * lin(str(layer), PHI[a.activation](h))
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -10,12 +9,12 @@ import torch
 from architecture_cases import CPU, inputs_of, network_of
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 
+import tpbench
 from tpbench.networks.architectures.maps import parameters
 from tpbench.networks.tangent import empirical_kernels, empirical_ntk, functional
-from tpbench.networks.tangent.functional import naive, operations
-from tpbench.networks.tangent.module import ROADS, _model, _of_output
+from tpbench.networks.tangent.functional import naive
+from tpbench.networks.tangent.module import ROADS
 
 Agree = Callable[..., None]
 
@@ -41,6 +40,12 @@ def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Ten
         return made().to(dtype).eval(), torch.randn(5, *shape, device=CPU, dtype=torch.float64).to(dtype)
 
 
+def shared() -> nn.Module:
+    """Return a module with one submodule in two places."""
+    inner = nn.Linear(4, 4)
+    return nn.Sequential(inner, nn.Tanh(), inner, nn.Tanh(), nn.Linear(4, 2))
+
+
 MODULES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 3)), (4,)),
     "conv": (
@@ -48,13 +53,19 @@ MODULES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (2, 4, 4),
     ),
     "tied": (Tied, (4,)),
+    "shared": (shared, (4,)),
 }
 
 
 def slowly(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the full kernel from the Jacobian of the whole batch."""
-    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
-    return naive(lambda given, at: functional_call(module, dict(given), (at,)), trained, x)
+    """Return the full kernel by ``torch.autograd.grad`` of one output after the other."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    f = module(x)
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(one, trained, retain_graph=True)]) for one in f.flatten()
+    ]
+    jacobian = torch.stack(rows).double()
+    return (jacobian @ jacobian.mT).view(*f.shape, *f.shape)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -62,27 +73,54 @@ def slowly(module: nn.Module, x: Tensor) -> Tensor:
 def test_every_road_is_the_naive_jacobian(name: str, method: str, agree: Agree) -> None:
     module, x = build(name)
     full = slowly(module, x)
-    for chunk in (None, 1, 2, 7):
+    for chunk in (None, 1, 2, 3, 7):
         agree(empirical_ntk(module, x, outputs="full", method=method, chunk=chunk), full, 1e-12)
         agree(empirical_ntk(module, x, method=method, chunk=chunk), torch.einsum("iojo->ij", full), 1e-12)
         agree(empirical_ntk(module, x, outputs=1, method=method, chunk=chunk), full[:, 1, :, 1], 1e-12)
         part = empirical_ntk(module, x, x[1:4], outputs="full", method=method, chunk=chunk)
         agree(part, full[:, :, 1:4], 1e-12)
-    assert all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("method", ROADS)
+def test_the_module_is_left_as_it_was(name: str, method: str) -> None:
+    """Every path to a parameter still leads to the same object, in a tied matrix and in a shared submodule, too."""
+    module, x = build(name)
+
+    def held() -> list[tuple[str, int]]:
+        return [(path, id(p)) for path, p in module.named_parameters(remove_duplicate=False)]
+
+    before, values = held(), {path: p.detach().clone() for path, p in module.named_parameters()}
+    empirical_ntk(module, x, method=method)
+    assert held() == before
+    for path, p in module.named_parameters():
+        assert isinstance(p, nn.Parameter)
+        assert p.grad is None
+        assert torch.equal(p, values[path])
+    module(x).sum().backward()
+    assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("method", ["auto", *ROADS])
+def test_inputs_may_need_gradients_and_gradients_may_be_off(method: str, agree: Agree) -> None:
+    module, x = build("mlp")
+    expected = empirical_ntk(module, x, method=method)
+    needing = x.clone().requires_grad_()
+    found = empirical_ntk(module, needing, needing, method=method)
+    assert not found.requires_grad
+    assert needing.grad is None
+    agree(found, expected, 1e-13)
+    with torch.no_grad():
+        agree(empirical_ntk(module, x, method=method), expected, 1e-13)
 
 
 def test_autograd_agrees_with_the_naive_jacobian(agree: Agree) -> None:
-    """The naive road is checked as well: ``torch.autograd.grad`` of one output after the other."""
+    """The naive road is checked as well."""
     module, x = build("tied")
-    trained = [p for p in module.parameters() if p.requires_grad]
+    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     assert len(trained) == 3
-    f = module(x)
-    rows = [
-        torch.cat([g.flatten() for g in torch.autograd.grad(f[i, o], trained, retain_graph=True)])
-        for i, o in itertools.product(range(5), range(4))
-    ]
-    jacobian = torch.stack(rows)
-    agree(slowly(module, x), (jacobian @ jacobian.mT).view(5, 4, 5, 4), 1e-13)
+    found = naive(lambda given, at: functional_call(module, dict(given), (at,)), trained, x)
+    agree(slowly(module, x), found, 1e-13)
 
 
 def test_single_precision_is_summed_in_double(agree: Agree) -> None:
@@ -128,28 +166,6 @@ def test_missing_and_counted_twice_parameters_are_noticed(agree: Agree) -> None:
             agree(empirical_ntk(other, x, outputs="full"), expected, 0.01)
 
 
-def test_the_cheaper_road_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many outputs, all pairs: products. One output: Jacobians. What was counted bears out what was estimated."""
-    taken: list[str] = []
-    for road, do in ROADS.items():
-        monkeypatch.setitem(ROADS, road, lambda *a, road=road, do=do, **b: (taken.append(road), do(*a, **b))[1])
-    wide = nn.Sequential(nn.Linear(30, 30, bias=False), nn.Tanh(), nn.Linear(30, 40, bias=False))
-    x = torch.ones(6, 30, device=CPU)
-    for outputs, best in (("full", "vector-products"), ("trace", "jacobian"), (0, "jacobian")):
-        empirical_ntk(wide, x, outputs=outputs)
-        assert taken.pop() == best
-        model = _model(wide) if isinstance(outputs, str) else _of_output(_model(wide), outputs, 40)
-        estimated = operations(model, x, 6, 6, trace=outputs != "full")
-        spent = {}
-        for road in ROADS:
-            counter = FlopCounterMode(display=False)
-            with counter:
-                empirical_ntk(wide, x, outputs=outputs, method=road)
-            spent[road] = counter.get_total_flops()
-            assert 0.4 < estimated[road] / spent[road] < 2.5, (outputs, road, estimated, spent)
-        assert min(spent, key=lambda road: spent[road]) == best
-
-
 def test_a_block_of_jacobians_fits_the_memory_it_is_given(monkeypatch: pytest.MonkeyPatch, agree: Agree) -> None:
     module, x = build("mlp")
     full = empirical_ntk(module, x, method="jacobian")
@@ -182,3 +198,55 @@ def test_what_has_no_kernel_is_refused() -> None:
         empirical_ntk(module.requires_grad_(False), x)
     with pytest.raises(ValueError, match=r"outputs of shape \(example, out\), and one example gave \(1, 4, 2, 2\)"):
         empirical_ntk(nn.Conv2d(2, 4, 3).double(), x)
+
+
+class Centred(nn.Linear):
+    """A map of examples less their mean, which no name of a module tells."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+class Noisy(nn.Linear):
+    """A map with noise of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.randn(self.out_features, dtype=x.dtype)
+
+
+def test_both_sides_may_have_sizes_of_their_own(agree: Agree) -> None:
+    """A mean over equal positions is the same for sequences of any length."""
+    module = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Tanh(), nn.AdaptiveAvgPool1d(1), nn.Flatten()).double()
+    x, y = torch.ones(3, 2, 4, device=CPU).double(), torch.ones(2, 2, 6, device=CPU).double()
+    for method in ROADS:
+        agree(empirical_ntk(module, x, y, method=method), empirical_ntk(module, x, x[:2], method=method), 1e-12)
+
+
+def test_examples_that_mix_are_noticed(agree: Agree) -> None:
+    """The kernel an example at a time would be that of a network without inputs."""
+    x = build("mlp")[1]
+    centred = nn.Sequential(Centred(4, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    for second in (None, x):
+        with pytest.raises(ValueError, match=r"is another one beside other examples.*do not mix"):
+            empirical_ntk(centred, x, second)
+    with pytest.raises(ValueError, match=r"is another one beside other examples"):
+        empirical_ntk(centred, x[:1], x[1:2])
+    same = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+    same.load_state_dict(centred.state_dict())
+    empirical_ntk(same.float(), x.float())
+    with pytest.raises(AssertionError, match="differs"):
+        agree(slowly(centred, x), slowly(same.double(), x), 0.1)
+
+
+def test_chance_is_noticed() -> None:
+    x = build("mlp")[1]
+    dropping = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1)).double()
+    with pytest.raises(ValueError, match=r"dropout in training mode makes outputs random \(1\).*module.eval"):
+        empirical_ntk(dropping, x)
+    assert empirical_ntk(dropping.eval(), x).shape == (5, 5)
+    with torch.random.fork_rng(devices=[]), pytest.raises(ValueError, match=r"another one when it is asked again"):
+        empirical_ntk(Noisy(4, 1).double(), x)
+
+
+def test_the_package_offers_it() -> None:
+    assert tpbench.empirical_ntk is empirical_ntk

@@ -13,8 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tpbench.networks.architectures import initial
 from tpbench.networks.architectures.maps import Map
-from tpbench.networks.tangent import METHODS, contraction, empirical_kernels
+from tpbench.networks.tangent import METHODS, contraction, cost, empirical_kernels, functional
 from tpbench.networks.tangent.contraction import WAYS, Places, cheapest, contracted
+from tpbench.networks.tangent.cost import cheapest as cheapest_method
+from tpbench.networks.tangent.cost import operations
 from tpbench.networks.tangent.structured import structured
 from tpbench.weights import DenseGaussian
 
@@ -70,12 +72,12 @@ def test_a_contraction_is_the_sum_it_stands_for(
     at = places(*sizes, shared=shared, one_row=one_row)
     x = at.x.expand(-1, sizes[1], -1, -1)
     expected = torch.einsum("sipa,sjqa,sipb,sjqb->sij", x, x, at.g, at.g)
-    for way, (do, cost) in WAYS.items():
+    for way, (do, price) in WAYS.items():
         agree(contracted(at, way), expected, 1e-13)
         counter = FlopCounterMode(display=False)
         with counter:
             do(at)
-        assert counter.get_total_flops() == cost(at).operations
+        assert counter.get_total_flops() == price(at).operations
 
 
 def test_the_cheaper_contraction_is_taken() -> None:
@@ -83,14 +85,14 @@ def test_the_cheaper_contraction_is_taken() -> None:
     assert cheapest(few) == "grams"
     assert cheapest(many) == "gradients"
     for at in (few, many):
-        costs = {way: cost(at).operations for way, (_, cost) in WAYS.items()}
+        costs = {way: price(at).operations for way, (_, price) in WAYS.items()}
         assert costs[cheapest(at)] == min(costs.values()) < max(costs.values())
 
 
 def test_memory_comes_before_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     """For 64 examples of a small map Gram matrices take fewer operations and more bytes than gradients."""
     at = places(1, 64, 1, 8, 8)
-    costs = {way: cost(at) for way, (_, cost) in WAYS.items()}
+    costs = {way: price(at) for way, (_, price) in WAYS.items()}
     assert costs["grams"].operations < costs["gradients"].operations
     assert costs["grams"].bytes > costs["gradients"].bytes
     for limit, expected in (
@@ -110,12 +112,70 @@ def counted(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_structured_takes_the_fewest_operations(name: str) -> None:
-    """What makes it the method of "auto", counted at torch's dispatcher at a width where maps outweigh the rest."""
-    network, x = network_of(name, seeds=(0,), width=48), inputs_of(name)
+def test_costs_are_what_is_spent(name: str) -> None:
+    """What "auto" goes by against what is counted at torch's dispatcher; it takes the cheapest by that count, too."""
+    network, x = network_of(name, seeds=(0, 1), width=48), inputs_of(name)
     network.forward(x)
+    estimated = operations(network, x)
     spent = {method: counted(lambda method=method: METHODS[method](network, x, 0)) for method in METHODS}
-    assert 0 < spent["structured"] < min(spent[method] for method in SLOW)
+    for method in METHODS:
+        assert 0.8 < estimated[method] / spent[method] < 1.6, (method, estimated, spent)
+    assert cheapest_method(network, x) == min(spent, key=lambda method: spent[method]) == "structured"
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+@pytest.mark.parametrize("best", METHODS)
+def test_auto_takes_the_cheapest(best: str, chunk: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant: other costs. With a chunk it is the cheapest of those that have chunks; lazy weights know one method."""
+    taken: list[str] = []
+    for name, do in METHODS.items():
+        monkeypatch.setitem(METHODS, name, lambda *a, name=name, do=do: (taken.append(name), do(*a))[1])
+    costs = {name: 1 if name == best else 2 + index for index, name in enumerate(METHODS)}
+    monkeypatch.setattr(cost, "operations", lambda *_: costs)
+    empirical_kernels(network_of("mlp"), inputs_of("mlp"), chunk=chunk)
+    assert taken.pop() == ("jacobian" if chunk and best == "structured" else best)
+    empirical_kernels(network_of("mlp", lazy=True), inputs_of("mlp"))
+    assert taken.pop() == "structured"
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("batchnorm")])
+@pytest.mark.parametrize("method", [*SLOW, "auto"])
+def test_chunks_change_nothing(name: str, method: str, agree: Agree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more examples than the chunk are differentiated at once."""
+    network, x = network_of(name, seeds=(0,)), inputs_of(name)
+    expected = empirical_kernels(network, x)
+    seen: list[int] = []
+    jacobians = functional._jacobians
+    monkeypatch.setattr(functional, "_jacobians", lambda model, at: (seen.append(len(at)), jacobians(model, at))[1])
+    for chunk in (1, 2):
+        seen.clear()
+        for found, whole in zip(empirical_kernels(network, x, method=method, chunk=chunk), expected, strict=True):
+            agree(found, whole, 1e-12)
+        assert set(seen) <= {1, chunk}
+        assert seen or method != "jacobian"
+
+
+def test_a_chunk_is_refused_where_there_is_none() -> None:
+    network, x = network_of("mlp"), inputs_of("mlp")
+    with pytest.raises(ValueError, match=r"at least 1 example, got 0"):
+        empirical_kernels(network, x, method="jacobian", chunk=0)
+    for case, method in ((network, "structured"), (network_of("mlp", lazy=True), "auto")):
+        with pytest.raises(ValueError, match=r'"structured".*all examples together, and a chunk of 2 was asked for'):
+            empirical_kernels(case, x, method=method, chunk=2)
+    for method in [*SLOW, "auto"]:
+        with pytest.raises(ValueError, match=r"examples mix in this architecture.*leave chunk out"):
+            empirical_kernels(network_of("batchnorm"), inputs_of("batchnorm"), method=method, chunk=1)
+
+
+@pytest.mark.parametrize("name", ["mlp", "batchnorm"])
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_gradients_may_be_off(name: str, method: str, agree: Agree) -> None:
+    network, x = network_of(name), inputs_of(name)
+    expected = empirical_kernels(network, x, method=method)
+    with torch.no_grad():
+        for found, was in zip(empirical_kernels(network, x, method=method), expected, strict=True):
+            assert not found.requires_grad
+            agree(found, was, 1e-13)
 
 
 @pytest.mark.parametrize("name", CASES)

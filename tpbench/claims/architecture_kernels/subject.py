@@ -27,7 +27,8 @@ SETTINGS: Mapping[str, Any] = {
     "dtype": "float32",
     "device": "cpu",
 }
-"""What a run's configuration says besides ``architecture`` and ``rival_architecture``."""
+"""What a run's configuration says besides ``architecture`` and ``rival_architecture``; ``ntk_rival_architecture`` is
+there where the tangent kernel has a rival of its own."""
 STATEMENTS: Mapping[str, str] = {
     "nngp": "The covariance of the output of {words}, given its last hidden layer, converges to the NNGP kernel: one "
     "network is off by n^(-1/2), the mean of many by 1/n.",
@@ -39,14 +40,19 @@ SOURCES: Mapping[str, str] = {"nngp": "Yang 2019, arXiv:1910.12478", "ntk": "Yan
 
 @dataclass(frozen=True)
 class Case:
-    """An architecture and the one that its rival takes it for; on the inputs compared their kernels differ."""
+    """An architecture and the one that its rival takes it for; on the inputs compared their kernels differ.
+
+    ``ntk_rival`` is the tangent kernel's where it has one of its own.
+    """
 
     architecture: Architecture
     rival: Architecture
+    ntk_rival: Architecture | None = None
 
     def as_config(self) -> dict[str, Any]:
-        """Return the two as JSON objects."""
-        return {"architecture": as_config(self.architecture), "rival_architecture": as_config(self.rival)}
+        """Return them as JSON objects."""
+        config = {"architecture": as_config(self.architecture), "rival_architecture": as_config(self.rival)}
+        return config | ({"ntk_rival_architecture": as_config(self.ntk_rival)} if self.ntk_rival else {})
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class Subject:
     """An architecture of which two claims are made: in words, by whom, in which cases, and against what.
 
     ``settings`` are what its runs change in ``SETTINGS``, ``smoke_settings`` what those of smoke change besides;
-    ``fault`` is a planted one of its own. ``cases`` are the variants of the sweep by name.
+    ``fault`` is a planted one of its own. ``ntk_rival`` and ``ntk_fault`` stand in for ``rival`` and ``fault`` in the
+    claim about the tangent kernel. ``cases`` are the variants of the sweep by name.
     """
 
     name: str
@@ -77,6 +84,8 @@ class Subject:
     settings: Mapping[str, Any] = field(default_factory=dict)
     smoke_settings: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
+    ntk_rival: str = ""
+    ntk_fault: Fault | None = None
 
 
 def claims_of(subject: Subject) -> tuple[Claim, ...]:
@@ -86,11 +95,11 @@ def claims_of(subject: Subject) -> tuple[Claim, ...]:
             name=f"{kernel}-{subject.name}",
             statement=statement.format(words=subject.words),
             source=f"{SOURCES[kernel]}; {subject.source}",
-            rival=subject.rival,
+            rival=(subject.ntk_rival if kernel == "ntk" else "") or subject.rival,
             experiment="architecture-kernels",
             sweeps={profile: _sweep(subject, profile) for profile in ("smoke", "nightly", "full")},
             predict=partial(predict, kernel),
-            faults=(RIVAL_LIMIT, WRONG_SCALE, subject.fault),
+            faults=(RIVAL_LIMIT, WRONG_SCALE, (subject.ntk_fault if kernel == "ntk" else None) or subject.fault),
             figures=(Figure.CONVERGENCE,),
             notes=subject.notes,
         )
@@ -127,11 +136,18 @@ def networks(c: Config, **changes: Any) -> Config:
     return {**c, "architecture": {**c["architecture"], **changes}, "limit_architecture": c["architecture"]}
 
 
-RIVAL_LIMIT = Fault(
-    "rival-limit",
-    "the limit is the rival's",
-    lambda c: {**c, "limit_architecture": c["rival_architecture"], "rival_architecture": c["architecture"]},
-)
+def _swapped(c: Config) -> Config:
+    """Return a configuration whose limit and rival have changed places, for both kernels."""
+    changes = {
+        name: c[other]
+        for rival in ("rival_architecture", "ntk_rival_architecture")
+        if rival in c
+        for name, other in ((rival.replace("rival", "limit"), rival), (rival, "architecture"))
+    }
+    return {**c, **changes}
+
+
+RIVAL_LIMIT = Fault("rival-limit", "the limit is the rival's", _swapped)
 WRONG_SCALE = Fault(
     "wrong-scale",
     "the networks' weights are 20% too large",

@@ -122,15 +122,29 @@ SUBJECTS = (
     Subject(
         name="batchnorm",
         words="a perceptron with batch normalisation",
-        rival="The statistics of a batch are constants, as those of a layer are: the kernel of layer normalisation.",
+        rival="Normalising over a batch is normalising over a layer.",
+        ntk_rival="The statistics of a batch are constants for a gradient, as those of a layer become.",
         source="Yang et al. 2019, arXiv:1902.08129",
-        cases={"": Case(BatchNormalised(3, "tanh", 1.5, 1.0), LayerNormalised(3, "tanh", 1.5, 1.0))},
+        cases={
+            "": Case(
+                BatchNormalised(3, "tanh", 1.5, 1.0),
+                LayerNormalised(3, "tanh", 1.5, 1.0),
+                ntk_rival=BatchNormalised(3, "tanh", 1.5, 1.0, statistics="constant"),
+            )
+        },
         fault=Fault(
-            "layer-norm", "the networks normalise over neurons, not examples", lambda c: networks(c, kind="layernorm")
+            "layer-norm",
+            "the networks normalise over neurons, not examples",
+            lambda c: {**c, "architecture": c["rival_architecture"], "limit_architecture": c["architecture"]},
+        ),
+        ntk_fault=Fault(
+            "constant-statistics",
+            "the networks' gradients take the statistics of a batch for constants",
+            lambda c: networks(c, statistics="constant"),
         ),
         sizes=COSTLY,
-        settings={"examples": 10, "limit_error": 1e-3},
-        smoke_settings={"limit_error": 1e-2, "limit_points": 2**11},
+        settings={"examples": 10, "limit_error": 5e-4, "limit_points": 2**17},
+        smoke_settings={"limit_error": 6e-3, "limit_points": 2**11},
         notes="A batch has 10 examples: the tangent kernel has the factor 1/s² of a batch's variance s², whose moments "
         "of order (examples - 1)/2 and more are infinite, and the spread's standard error needs the fourth.",
     ),

@@ -47,7 +47,8 @@ MAPS = 4
 def run(point: Point) -> Iterator[Row]:
     """Yield the rows described above; ``ValueError`` when the limit is not known well enough."""
     c = point.config
-    limits, rivals = (found(need) for need in needs(point))
+    asked = [[found(need)[place] for need in needs_for(point, name)] for place, name in enumerate(KERNELS)]
+    limits, rivals = zip(*asked, strict=True)
     pairs = np.triu_indices(c["probes"])
     scales = [float(np.diag(limit).mean()) for limit, _ in limits]
     for name, (_, deviation), scale in zip(KERNELS, limits, scales, strict=True):
@@ -127,11 +128,16 @@ def numbers(point: Point) -> int:
     return layers * getattr(of, "depth", 1) * point.width * (kept + asked)
 
 
-def needs(point: Point) -> tuple[Need, Need]:
-    """Return the computations of a point's limit and of its rival: the same for every width and seed."""
+def needs(point: Point) -> tuple[Need, ...]:
+    """Return the computations of a point's limits and of its rivals: the same for every width and seed."""
+    return tuple(dict.fromkeys(need for kernel in KERNELS for need in needs_for(point, kernel)))
+
+
+def needs_for(point: Point, kernel: str) -> tuple[Need, Need]:
+    """Return the computations of one kernel's limit and of its rival."""
     c = point.config
-    limit = c.get("limit_architecture", c["architecture"])
-    return _need(c, limit), _need(c, c["rival_architecture"])
+    limit = c.get(f"{kernel}_limit_architecture", c.get("limit_architecture", c["architecture"]))
+    return _need(c, limit), _need(c, c.get(f"{kernel}_rival_architecture", c["rival_architecture"]))
 
 
 def _need(c: Config, of: Config) -> Need:

@@ -12,16 +12,18 @@ the chance of f_0, and what is left scatters by n^(-1/2). Rows at the steps of `
 
 * ``mean-error``: the first of these in units of the law's mean standard deviation, an index a probe;
 * ``mean-share`` and ``covariance-share``: their components along (rival - law), 0 when the law is right and 1 when the
-  rival is.
+  rival is;
+* ``mean-ratio`` and ``variance-ratio``: the mean's component along m over |m|², and the sum of the probes' variances
+  over that of C: 1 when the law has the right size. A rival that is far away hides a law of the wrong size from the
+  shares, and not from these.
 
 The law's tangent kernel weighs the layers' terms by the configuration's ``shares``, that of the rival mean by
-``rival_shares``; without ``cross_terms`` the law's covariance lacks the terms between f_0 and the change that depends
-on it, and with them the rival's does.
+``rival_shares``; ``limit`` and ``rival`` name two of ``COVARIANCES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +37,14 @@ from tpbench.limits.regression import Law, remainder, trained_law
 from tpbench.networks.mlp import Ensemble, forward
 from tpbench.networks.train import train
 from tpbench.parametrization import Role, scale
+
+COVARIANCES: Mapping[str, Callable[[Array, Array], Array]] = {
+    "trained": lambda law, cross: law,
+    "independent": lambda law, cross: law - cross - cross.T,  # as if f_0 and the change that depends on it were
+    "too-large": lambda law, cross: 1.2 * law,
+}
+"""What the covariance could be: (the law's, its terms between f_0 and the change) -> covariance, all (points, points).
+"""
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,7 @@ def _expected(c: Config, run: Setup, step: int) -> Expected:
     law, rival = (trained_law(k.nngp, k.ntk, targets, train=run.train, schedule=schedule) for k in (ours, rivals))
     kept = remainder(response(ours.ntk, train=run.train, schedule=schedule), run.train)
     cross = (kept - np.eye(len(kept))) @ ours.nngp
-    covariances = {True: law.covariance, False: law.covariance - cross - cross.T}
-    right, wrong = covariances[c["cross_terms"]], covariances[not c["cross_terms"]]
+    right, wrong = (COVARIANCES[c[role]](law.covariance, cross) for role in ("limit", "rival"))
     probes = np.arange(len(kept))[-c["probes"] :]
     square = np.ix_(probes, probes)
     return Expected(Law(law.mean[probes], right[square]), Law(rival.mean[probes], wrong[square]), kept[probes])
@@ -113,11 +122,14 @@ def _errors(
     linear = start @ kept.T
     mean = away - linear
     covariance = _outer(away) - _outer(linear) + kept @ given @ kept.T - law.covariance
+    variance = np.trace(covariance, axis1=1, axis2=2)[:, None]
     towards = Law(expected.rival.mean - law.mean, expected.rival.covariance - law.covariance)
     found: Mapping[str, Array] = {
         "mean-error": mean / np.diag(law.covariance).mean() ** 0.5,
         "mean-share": mean @ towards.mean / (towards.mean**2).sum(),
         "covariance-share": (covariance * towards.covariance).sum(axis=(1, 2))[:, None] / (towards.covariance**2).sum(),
+        "mean-ratio": 1 + mean @ law.mean / (law.mean**2).sum(),
+        "variance-ratio": 1 + variance / np.trace(law.covariance),
     }
     for quantity, values in found.items():
         for seed, row in zip(seeds, values.tolist(), strict=True):

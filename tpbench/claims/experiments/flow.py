@@ -1,12 +1,15 @@
 """Networks trained with many small steps against the differential equation of the kernel regime.
 
-The rows are those of ``trajectory.compare``. The configuration's ``limit`` and ``rival`` name two of ``FLOWS``, whose
-kernel weighs the layers' terms by ``shares``; each starts at every network's own f_0.
+The rows are those of ``trajectory.compare``, and ``progress-ratio`` at every recorded step but 0: the component
+of f_t - f_0 on the probes along (limit - f_0), over its square; 1 when the limit has the right speed. The
+configuration's ``limit`` and ``rival`` name two of ``FLOWS``, whose kernel weighs the layers' terms by ``shares``; each
+starts at every network's own f_0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -42,11 +45,36 @@ def run(point: Point) -> Iterator[Row]:
     def follow(name: str, start: Array, steps: Sequence[int]) -> dict[int, Array]:
         return dict(zip(steps, FLOWS[name](c, kernel, start, steps), strict=True))
 
-    def limits(start: Array) -> tuple[Mapping[int, Array], Mapping[int, Array], Mapping[int, Array]]:
-        centre = follow(c["limit"], np.zeros_like(start[:1]), pictured)
-        return follow(c["limit"], start, seen), follow(c["rival"], start, recorded), centre
+    movement: dict[int, Array] = {}  # of the seeds that are being trained
 
-    return compare(run, c["probes"], limits, pictured=pictured)
+    def limits(start: Array) -> tuple[Mapping[int, Array], Mapping[int, Array], Mapping[int, Array]]:
+        limit, centre = follow(c["limit"], start, seen), follow(c["limit"], np.zeros_like(start[:1]), pictured)
+        moved = {step: (limit[step] - start)[:, -c["probes"] :] for step in recorded}
+        movement.update({step: each.reshape(len(each), -1) for step, each in moved.items()})
+        return limit, follow(c["rival"], start, recorded), centre
+
+    return _with_progress(compare(run, c["probes"], limits, pictured=pictured), movement)
+
+
+def _with_progress(rows: Iterable[Row], movement: Mapping[int, Array]) -> Iterator[Row]:
+    """Yield the rows, and after the errors of a step how far each seed has come: 1 + error · movement / movement²,
+    which is infinite where the limit stands still.
+
+    ``movement`` holds, by step, the limit's (seed, probes · outputs) of the seeds that the next rows are of.
+    """
+    for (quantity, step), group in groupby(rows, key=lambda row: (row.quantity, row.step)):
+        if quantity != "output-error" or step == 0:
+            yield from group
+            continue
+        towards = movement[step]  # before the group's end is sought, which may start to train further seeds
+        found = list(group)
+        yield from found
+        error = np.array([row.value for row in found]).reshape(towards.shape)
+        square = (towards**2).sum(axis=1)
+        still = np.full_like(square, np.inf)
+        ratios = 1 + np.divide((error * towards).sum(axis=1), square, out=still, where=square > 0)
+        for row, ratio in zip(found[:: towards.shape[1]], ratios.tolist(), strict=True):
+            yield Row("progress-ratio", ratio, seed=row.seed, step=step)
 
 
 def _flow(c: Config, kernel: Array, start: Array, steps: Sequence[int]) -> Sequence[Array]:

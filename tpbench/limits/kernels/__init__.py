@@ -1,6 +1,7 @@
 """NNGP and NTK of infinitely wide networks, by recursion over layers.
 
-``kernels`` is the fast one of the multilayer perceptron (``mlp.py``, ``plan.py``, ``tiles.py``, ``forms.py``);
+``kernels`` is the fast one of the multilayer perceptron: ``mlp.py`` asks, ``plan.py`` has the recursion, ``tiles.py`` the
+engine on ``sides.py``, ``forms.py`` and ``crew.py``.
 ``architecture_kernels`` knows every architecture, in float64.
 """
 

@@ -7,6 +7,8 @@ out and the limit has expectations over vectors of N entries (Yang et al. 2019, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,8 @@ def batch_kernels(
     for seed, run in enumerate(runs):
         nngp, ntk = first.nngp[:, :, 0, 0], first.ntk[:, :, 0, 0]
         for layer in range(of.depth):
-            same, moved = normalised(nngp, ntk, phi, _normals(seed, layer, len(x1) - 1, points, x1.device))
+            normals = _normals(seed, layer, len(x1) - 1, points, x1.device)
+            same, moved = normalised(nngp, ntk, phi, normals, statistics=of.statistics)
             nngp = of.sigma_w**2 * _symmetric(same) + of.sigma_b**2
             ntk = nngp + of.sigma_w**2 * _symmetric(moved)
         run[0], run[1] = nngp, ntk
@@ -59,11 +62,14 @@ def _normals(seed: int, layer: int, dimensions: int, points: int, device: torch.
     return drawn[0]
 
 
-def normalised(nngp: Tensor, ntk: Tensor, phi: Activation, normals: Tensor) -> tuple[Tensor, Tensor]:
+def normalised(
+    nngp: Tensor, ntk: Tensor, phi: Activation, normals: Tensor, *, statistics: str = "differentiated"
+) -> tuple[Tensor, Tensor]:
     """Return ``E φ(ĥ) φ(ĥ)ᵀ`` and ``E (D J) Θ (D J)ᵀ`` for h ~ N(0, K), with K and Θ of shape (N, N).
 
     D is diag φ'(ĥ) and ``J = ∂ĥ/∂h = (C - ĥĥᵀ/N)/s`` with C = 1 - 11ᵀ/N: the derivative of a neuron's φ(ĥ_i) by a
     parameter is Σ_j (D J)_ij ∂h_j, as the examples mix within the neuron, and ∂h_j ∂h_k is the constant Θ_jk.
+    With ``statistics`` "constant", J is 1/s.
 
     The centred h is L z for ``CKC = L Lᵀ`` and r standard normals z. Since ĥ depends on the direction u = z/|z| only
     and |z|² is independent of it, 1/s² = N/(|z|² |Lu|²) is integrated over the length exactly, E 1/|z|² = 1/(r - 2),
@@ -78,11 +84,12 @@ def normalised(nngp: Tensor, ntk: Tensor, phi: Activation, normals: Tensor) -> t
     sides = _sides(phi, hidden)
     share = 1 / (len(sides) * normals.shape[1])
     same = share * torch.stack([active @ active.mT for active in map(phi.phi, sides)]).sum(dim=0)
-    theta = _centred(ntk)
+    pushed, moves = MOVES[statistics]
+    theta = pushed(ntk)
     if rank == 1:
-        return same, _still(theta, root)
+        return same, _still(theta, root, statistics)
     weight = examples * share / ((rank - 2) * square)
-    moved = [_moved(theta, hidden, slope, weight) for slope in map(phi.derivative, sides)]
+    moved = [moves(theta, hidden, slope, weight) for slope in map(phi.derivative, sides)]
     return same, torch.stack(moved).sum(dim=0)
 
 
@@ -104,14 +111,20 @@ def _moved(theta: Tensor, hidden: Tensor, slope: Tensor, weight: Tensor) -> Tens
     return theta * (sloped @ slope.mT) - crossed - crossed.mT
 
 
-def _still(theta: Tensor, root: Tensor) -> Tensor:
+def _moved_past(theta: Tensor, hidden: Tensor, slope: Tensor, weight: Tensor) -> Tensor:
+    """Return ``Σ_p weight_p D Θ D`` over points: Θ ∘ E φ'φ'ᵀ/s², as if mean and s were numbers."""
+    return theta * ((slope * weight) @ slope.mT)
+
+
+def _still(theta: Tensor, root: Tensor, statistics: str) -> Tensor:
     """Return 0, the second kernel where h moves along one line: ĥ is ±1 times it and never changes.
 
-    Raises ``ValueError`` if the tangent kernel moves h off that line: then E 1/s² is infinite.
+    Raises ``ValueError`` if the tangent kernel moves h off that line, or if the statistics are constants, past which
+    it moves ĥ along it as well: then E 1/s² is infinite.
     """
     line = root / root.norm()
     off = theta - line @ (line.mT @ theta @ line) @ line.mT
-    if float(off.abs().max()) > NEGLIGIBLE * float(theta.abs().max()):
+    if statistics == "constant" or float(off.abs().max()) > NEGLIGIBLE * float(theta.abs().max()):
         raise ValueError(_INFINITE.format(rank=1))
     return torch.zeros_like(theta)
 
@@ -142,6 +155,11 @@ def _symmetric(kernel: Tensor) -> Tensor:
     return (kernel + kernel.mT) / 2
 
 
+MOVES: Mapping[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]]] = {
+    "differentiated": (_centred, _moved),
+    "constant": (_symmetric, _moved_past),
+}
+"""``statistics`` of the architecture -> what a layer makes of Θ before the draw, and with it."""
 _INFINITE = (
     "the tangent kernel of batch normalisation is infinite here: 1/s² has no mean where the centred pre-activations "
     "of a batch have only {rank} free direction(s). Give at least 4 different examples with at least 3 features"

@@ -17,17 +17,18 @@ from torch import Tensor
 from tpbench.limits.gaussian import ACTIVATIONS, LEAK, Activation
 
 Step = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], None]
-"""(z, slope, spare, uu (m, 1), vv (1, n)): put F(z) into z and F'(z) into slope, both (m, n); spare is scratch."""
+"""(z, slope, spare, uu (m,), vv (n,)): put F(z) into z and F'(z) into slope, both (m, n); spare is scratch."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """``before`` is g and ``after`` is p, of a vector of variances. ``homogeneous``: phi(c u) = c phi(u) for c > 0, and
-    F(1) = 1, so that without biases z of the next layer is F(z) itself."""
+    """``before`` is g and ``after`` is p, of a vector of variances; ``begin`` makes the step for blocks like the one it
+    is given. ``homogeneous``: phi(c u) = c phi(u) for c > 0, and F(1) = 1, so that without biases the next layer's z is
+    F(z) itself."""
 
     before: Callable[[Tensor], Tensor]
     after: Callable[[Tensor], Tensor]
-    step_: Step
+    begin: Callable[[Tensor], Step]
     homogeneous: bool = False
 
 
@@ -39,15 +40,18 @@ def form(of: Activation) -> Form:
 
 def _of_duals(of: Activation) -> Form:
     def step_(z: Tensor, slope: Tensor, _: Tensor, uu: Tensor, vv: Tensor) -> None:
-        value, derivative = of.duals(uu, z, vv)
+        value, derivative = of.duals(uu[:, None], z, vv[None, :])
         z.copy_(value)
         slope.copy_(derivative)
 
-    return Form(torch.ones_like, torch.ones_like, step_)
+    return Form(torch.ones_like, torch.ones_like, lambda like: step_)
 
 
-def _identity(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
-    slope.fill_(1.0)
+def _identity(like: Tensor) -> Step:
+    def step_(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
+        slope.fill_(1.0)
+
+    return step_
 
 
 def _leaky(leak: float) -> Form:
@@ -56,14 +60,19 @@ def _leaky(leak: float) -> Form:
     odd, even = ((1 + leak) / 2) ** 2, ((1 - leak) / 2) ** 2
     a, b = odd / (odd + even), even / (odd + even) * (2 / math.pi)
 
-    def step_(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
-        z.clamp_(-1.0, 1.0)
-        _one_minus_square(z, spare).sqrt_()
-        torch.atan2(z, spare, out=slope)  # arcsin z: torch's arctan of two arguments is a third faster than its arcsin
-        torch.add(_number(a, z), slope, alpha=b, out=slope)
-        z.mul_(slope).add_(spare, alpha=b)
+    def begin(like: Tensor) -> Step:
+        one, straight = _number(1.0, like), _number(a, like)
 
-    return Form(_inverse_root, lambda k: ((odd + even) * k).sqrt(), step_, homogeneous=True)
+        def step_(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
+            z.clamp_(-1.0, 1.0)
+            _one_minus_square(z, one, spare).sqrt_()
+            torch.atan2(z, spare, out=slope)  # arcsin z, a third faster than torch's arcsin
+            torch.add(straight, slope, alpha=b, out=slope)
+            z.mul_(slope).add_(spare, alpha=b)
+
+        return step_
+
+    return Form(_inverse_root, lambda k: ((odd + even) * k).sqrt(), begin, homogeneous=True)
 
 
 def _inverse_root(k: Tensor) -> Tensor:
@@ -71,18 +80,22 @@ def _inverse_root(k: Tensor) -> Tensor:
     return torch.where(k > 0, k, torch.inf).rsqrt()
 
 
-def _erf(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
+def _erf(like: Tensor) -> Step:
     """Williams 1997: F = arcsin, z = 2 uv/sqrt((1 + 2 uu)(1 + 2 vv)). Only rounding can take |z| to 1."""
-    below = 1.0 - torch.finfo(z.dtype).eps
-    z.clamp_(-below, below)
-    _one_minus_square(z, slope).rsqrt_()
-    torch.atan2(z.mul_(slope), _number(1.0, z), out=z)  # arcsin z, and faster
+    below, one = 1.0 - torch.finfo(like.dtype).eps, _number(1.0, like)
+
+    def step_(z: Tensor, slope: Tensor, spare: Tensor, uu: Tensor, vv: Tensor) -> None:
+        z.clamp_(-below, below)
+        _one_minus_square(z, one, slope).rsqrt_()
+        torch.atan2(z.mul_(slope), one, out=z)  # arcsin z, a third faster than torch's arcsin
+
+    return step_
 
 
-def _one_minus_square(z: Tensor, out: Tensor) -> Tensor:
+def _one_minus_square(z: Tensor, one: Tensor, out: Tensor) -> Tensor:
     """Return (1 - z)(1 + z), whose first factor is exact where it is small. 1 - z² would be wrong by one rounding, its
     root by the square root of that, and the angle in the next layer by the fourth root."""
-    torch.sub(_number(1.0, z), z, out=out)
+    torch.sub(one, z, out=out)
     return torch.addcmul(out, out, z, out=out)
 
 

@@ -21,8 +21,9 @@ from tpbench.limits.gaussian import activation as activation_of
 from tpbench.limits.hermite import Function
 from tpbench.limits.kernels.crew import alone
 from tpbench.limits.kernels.noun import A, Kernels
-from tpbench.limits.kernels.plan import RULES, Recipe, pairwise, products, variances
-from tpbench.limits.kernels.tiles import Side, fill, side
+from tpbench.limits.kernels.plan import RULES, Recipe, alike, pairwise, products
+from tpbench.limits.kernels.sides import side
+from tpbench.limits.kernels.tiles import fill
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -67,35 +68,26 @@ def kernels(
         raise ValueError(f"a tile has at least 1 row, got {tile}")
     recipe = _recipe(activation_of(activation), depth, sigma_w, sigma_b, parametrization, width, rates, one.shape[1])
     with torch.no_grad():
-        nngp, ntk = alone(lambda: _diagonal(recipe, one, two), one.device) if diagonal else _all(recipe, one, two, tile)
+        if diagonal:
+            nngp, ntk = alone(lambda: _diagonal(recipe, one, two), one.device)
+        else:
+            nngp, ntk = _all(recipe, one, two, tile)
     found = Kernels(nngp, ntk) if isinstance(x1, Tensor) else Kernels(nngp.numpy(), ntk.numpy())
     return cast("Kernels[A]", found)
 
 
 def _all(recipe: Recipe, one: Tensor, two: Tensor, tile: int | None) -> tuple[Tensor, Tensor]:
-    left, right, exact = alone(lambda: _prepare(recipe, one, two), one.device)
-    found = fill(recipe, left, right, symmetric=one is two, tile=tile)
-    for kernel, values in zip(found, exact, strict=False):
-        kernel.diagonal().copy_(values)
-    return found
-
-
-def _prepare(recipe: Recipe, one: Tensor, two: Tensor) -> tuple[Side, Side, tuple[Tensor, ...]]:
-    """Return both sides and, of a kernel of points with themselves, the diagonals of nngp and ntk by themselves: arcsin
-    has an infinite slope at 1, where a cosine one rounding away costs half the digits."""
-    if one is not two:
-        left, right = (side(recipe, x, variances(recipe, _first(recipe, x, x))) for x in (one, two))
-        return left, right, ()
-    first = _first(recipe, one, one)
-    sizes = variances(recipe, first)
-    both = side(recipe, one, sizes)
-    return both, both, pairwise(recipe, sizes, first, sizes)
+    left = alone(lambda: side(recipe, one), one.device)
+    right = left if one is two else alone(lambda: side(recipe, two), one.device)
+    return fill(recipe, left, right, tile)
 
 
 def _diagonal(recipe: Recipe, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    left, right = (variances(recipe, _first(recipe, x, x)) for x in (one, two))
-    nngp, ntk = pairwise(recipe, left, _first(recipe, one, two), right)
-    return nngp.to(one.dtype), ntk.to(one.dtype)
+    found = own = alike(recipe, _first(recipe, one, one))
+    if one is not two:
+        other = alike(recipe, _first(recipe, two, two))
+        found = pairwise(recipe, own.covariances, _first(recipe, one, two), other.covariances)
+    return found.covariances[-1].to(one.dtype), found.tangent.to(one.dtype)
 
 
 def _first(recipe: Recipe, x: Tensor, y: Tensor) -> Tensor:

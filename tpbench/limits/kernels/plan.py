@@ -45,27 +45,33 @@ def _standard(depth: int, variance: float, shift: float, features: int, width: i
 RULES: Mapping[str, Rule] = {"ntk": _ntk, "standard": _standard}
 
 
-def variances(recipe: Recipe, first: Tensor) -> list[Tensor]:
-    """Return K^1 … K^{depth + 1} of points with themselves, each (N,), from V^1."""
-    found = [first + recipe.shift]
-    for _ in range(recipe.depth):
-        found.append(recipe.variance * recipe.activation.dual(found[-1], found[-1], found[-1]) + recipe.shift)
-    return found
+@dataclass(frozen=True)
+class Layers:
+    """What all pairs of one kind have in every layer: ``covariances`` K^1 … K^{depth + 1} and the tangent kernel."""
+
+    covariances: tuple[Tensor, ...]
+    tangent: Tensor
 
 
-def pairwise(recipe: Recipe, left: Sequence[Tensor], first: Tensor, right: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return nngp and ntk of pairs of points from V^1 of the pairs and the variances of either; they broadcast.
+def alike(recipe: Recipe, first: Tensor) -> Layers:
+    """Return the layers of points with themselves from their V^1 (N,)."""
+    return _layers(recipe, first, lambda layer, covariance: recipe.activation.diagonal(covariance))
 
-    The recursion as it is written above: every layer makes new tensors.
-    """
-    covariance = first + recipe.shift
+
+def pairwise(recipe: Recipe, left: Sequence[Tensor], first: Tensor, right: Sequence[Tensor]) -> Layers:
+    """Return the layers of pairs of points from V^1 of the pairs and the variances of either; they broadcast."""
+    return _layers(recipe, first, lambda layer, k: recipe.activation.duals(left[layer], k, right[layer]))
+
+
+def _layers(recipe: Recipe, first: Tensor, duals: Callable[[int, Tensor], tuple[Tensor, Tensor]]) -> Layers:
+    """The recursion as it is written above: every layer makes new tensors."""
+    covariances = [first + recipe.shift]
     tangent = recipe.weights[0] * first + recipe.biases[0]
     for layer in range(recipe.depth):
-        value, slope = recipe.activation.duals(left[layer], covariance, right[layer])
-        value, slope = recipe.variance * value, recipe.variance * slope
-        covariance = value + recipe.shift
+        value, slope = (recipe.variance * dual for dual in duals(layer, covariances[-1]))
+        covariances.append(value + recipe.shift)
         tangent = tangent * slope + recipe.weights[layer + 1] * value + recipe.biases[layer + 1]
-    return covariance, tangent
+    return Layers(tuple(covariances), tangent)
 
 
 def products(x: Tensor, y: Tensor) -> Tensor:

@@ -21,15 +21,19 @@ def layer_normalised(a: LayerNormalised, maps: Maps, x: Tensor) -> Tensor:
 
 def batch_normalised(a: BatchNormalised, maps: Maps, x: Tensor) -> Tensor:
     """A perceptron whose pre-activations are standardised over the examples, a neuron apart."""
-    return feedforward(a, maps, x, lambda h: standardised(h, EXAMPLES, readable=maps.readable))
+    constant = a.statistics == "constant"
+    return feedforward(a, maps, x, lambda h: standardised(h, EXAMPLES, readable=maps.readable, constant=constant))
 
 
-def standardised(h: Tensor, axis: int, *, readable: bool) -> Tensor:
+def standardised(h: Tensor, axis: int, *, readable: bool, constant: bool = False) -> Tensor:
     """Return h minus its mean and divided by its standard deviation along an axis, without epsilon.
 
+    Derivatives do not go through the mean and the standard deviation where these are ``constant``.
     Raises ``ValueError`` where there is nothing but rounding to divide by, if values are ``readable``.
     """
-    centred = h - h.mean(axis, keepdim=True)
+    measured = h.detach() if constant else h
+    mean = measured.mean(axis, keepdim=True)
+    centred = measured - mean
     variance = centred.square().mean(axis, keepdim=True)
     if readable:
         rounding = (SMALL_IN_EPS * torch.finfo(h.dtype).eps) ** 2
@@ -39,4 +43,4 @@ def standardised(h: Tensor, axis: int, *, readable: bool) -> Tensor:
                 f"normalisation was asked over {h.shape[axis]} {over} that are all equal, and there is no epsilon: "
                 "give at least two different examples, or a width of at least 2"
             )
-    return centred * variance.rsqrt()
+    return (h - mean) * variance.rsqrt()

@@ -92,6 +92,11 @@ def cheapest(at: Places) -> str:
     return min(costs, key=lambda name: costs[name].bytes)
 
 
+def least_operations(at: Places) -> int:
+    """Return the operations of the way that ``contracted`` takes."""
+    return WAYS[cheapest(at)][1](at).operations
+
+
 def contracted(at: Places, way: str | None = None) -> Tensor:
     """Return ``Σ_pq (x_ip · x_jq)(g_ip · g_jq)``, (seed, example, example), the cheapest way or the one given."""
     do, _ = WAYS[cheapest(at) if way is None else way]

@@ -3,15 +3,18 @@
 Two exact roads (Novak, Sohl-Dickstein & Schoenholz 2022, arXiv:2206.08720). For N1 and N2 examples, O outputs, P
 parameters and F operations of one example's forward pass, in operations:
 
-* ``jacobian``: J1 J2ᵀ from per-example Jacobians, 3 F O (N1 + N2) and 2 P O N1 N2, or O times the latter for all
-  pairs of outputs; it holds a block of Jacobians;
+* ``jacobian``: J1 J2ᵀ from per-example Jacobians, 3 F O each and 2 P O a pair of examples, or O times the latter for
+  all pairs of outputs; it holds two blocks of Jacobians, and makes those of the second side anew for every block of
+  the first;
 * ``vector-products``: each column as J1 (J2ᵀ e), about 3 F O N2 (N1 + 1), in the dtype of the model.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,18 +79,14 @@ def from_products(model: Model, x1: Tensor, x2: Tensor | None, *, trace: bool, c
     x2 = x1 if x2 is None else x2
     outputs = output_count(model, x1)
     parameters = dict(model.parameters)
-    units = torch.eye(outputs, dtype=x1.dtype, device=x1.device)
+    units, x1_parts = torch.eye(outputs, dtype=x1.dtype, device=x1.device), torch.split(x1, chunk)
 
-    def column(example: Tensor, unit: Tensor, rows: Tensor) -> Tensor:
+    def column(example: Tensor, unit: Tensor) -> Tensor:
         direction = pulled(lambda p: model.call(p, example[None])[0], parameters, unit)
-        return pushed(lambda p: model.call(p, rows), parameters, direction)
+        return torch.cat([pushed(partial(_called, model, rows), parameters, direction) for rows in x1_parts])
 
-    columns = vmap(vmap(column, (None, 0, None)), (0, None, None))  # (chunk of x2, O of x2, N1, O)
-    found = [
-        torch.cat([columns(part, units, rows) for rows in torch.split(x1, chunk)], dim=2).to(torch.float64)
-        for part in torch.split(x2, chunk)
-    ]
-    whole = torch.cat(found).permute(2, 3, 0, 1)
+    columns = vmap(vmap(column, (None, 0)), (0, None))  # (chunk of x2, O of x2, N1, O)
+    whole = torch.cat([columns(part, units).to(torch.float64) for part in torch.split(x2, chunk)]).permute(2, 3, 0, 1)
     return torch.einsum("iojo->ij", whole) if trace else whole
 
 
@@ -121,19 +120,32 @@ def forward_operations(model: Model, x: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def operations(model: Model, x: Tensor, rows: int, columns: int, *, trace: bool) -> dict[str, int]:
-    """Return what each road costs, by the formulas above."""
-    forward, outputs = forward_operations(model, x), output_count(model, x)
-    pairs = 2 * model.size * rows * columns * outputs * (1 if trace else outputs)
+def operations(model: Model, x1: Tensor, x2: Tensor | None, *, trace: bool, chunk: int) -> dict[str, int]:
+    """Return what each road costs in blocks of ``chunk`` examples, by the formulas above; without x2 it is x1."""
+    forward, outputs = forward_operations(model, x1), output_count(model, x1)
+    jacobians, pairs = blockwise(len(x1), None if x2 is None else len(x2), chunk)
+    columns = len(x1 if x2 is None else x2)
     return {
-        "jacobian": 3 * forward * outputs * (rows + columns) + pairs,
-        "vector-products": 3 * forward * outputs * columns * (rows + 1),
+        "jacobian": 3 * forward * outputs * jacobians + 2 * model.size * pairs * outputs * (1 if trace else outputs),
+        "vector-products": 3 * forward * outputs * columns * (len(x1) + 1),
     }
+
+
+def blockwise(rows: int, columns: int | None, chunk: int) -> tuple[int, int]:
+    """Return how many Jacobians of one example, and products of two, ``from_jacobians`` computes."""
+    if columns is not None:
+        return rows + math.ceil(rows / chunk) * columns, rows * columns
+    starts = range(0, rows, chunk)  # a block meets itself and what follows it, which is made anew but for itself
+    return sum(rows - start for start in starts), sum(min(chunk, rows - start) * (rows - start) for start in starts)
 
 
 def default_chunk(model: Model, outputs: int) -> int:
     """Return how many examples' Jacobians fit into ``BLOCK_IN_BYTES``, at least 1."""
     return max(1, BLOCK_IN_BYTES // max(1, 8 * model.size * outputs))
+
+
+def _called(model: Model, x: Tensor, parameters: Parameters) -> Tensor:
+    return model.call(parameters, x)
 
 
 def _jacobians(model: Model, x: Tensor) -> list[Tensor]:

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from tpbench.networks.architectures import Network, Use
-from tpbench.networks.tangent.contraction import Places, contracted
+from tpbench.networks.tangent.contraction import Places, contracted, least_operations
 
 
 def structured(network: Network, inputs: Tensor, output: int, *, way: str | None = None) -> tuple[Tensor, Tensor]:
     """Return (nngp, ntk) as ``empirical_kernels`` does; ``way`` forces a contraction (see ``contraction.WAYS``)."""
     f, uses = network.recorded(inputs)
     signals = _signals(f[..., output], uses, mixes=network.mixes_examples)
+    kernel = f.new_zeros((f.shape[0], f.shape[1], f.shape[1]), dtype=torch.float64)
+    for use, places in _maps(uses, signals, mixes=network.mixes_examples):
+        kernel += use.multiplier**2 * contracted(places, way)
+        if use.bias_multiplier > 0:
+            whole = places.g.sum(2)
+            kernel += use.bias_multiplier**2 * (whole @ whole.mT)
+    return conditional_covariance(uses[-1]), kernel
+
+
+def structured_operations(uses: Sequence[Use], forward: int, *, mixes: bool) -> int:
+    """Return what ``structured`` costs, from the shapes of all uses and the operations of the forward pass.
+
+    A backward pass in inputs costs as much as a forward pass. Uses on the meta device hold no memory.
+    """
+    examples = uses[0].y.shape[1]
+    products = [use.y.detach() for use in uses]
+    signals = [y[:, None].expand(-1, examples, *y.shape[1:]) if mixes else y for y in products]
+    found = forward * (1 + (examples if mixes else 1))
+    for use, places in _maps(uses, signals, mixes=mixes):
+        found += least_operations(places)
+        if use.bias_multiplier > 0:
+            found += 2 * places.g.shape[0] * examples**2 * places.g.shape[3]
+    return found + 2 * uses[-1].x.shape[0] * examples**2 * uses[-1].x.shape[-1]
+
+
+def _maps(uses: Sequence[Use], signals: Sequence[Tensor], *, mixes: bool) -> Iterator[tuple[Use, Places]]:
+    """Yield the first use of every map, and the places of all its uses."""
     named: dict[str, list[int]] = {}
     for index, use in enumerate(uses):
         named.setdefault(use.name, []).append(index)
-    kernel = f.new_zeros((f.shape[0], f.shape[1], f.shape[1]), dtype=torch.float64)
     for same in named.values():
-        places = _places([uses[i] for i in same], [signals[i] for i in same], mixes=network.mixes_examples)
-        kernel += uses[same[0]].multiplier ** 2 * contracted(places, way)
-        bias = uses[same[0]].bias_multiplier
-        if bias > 0:
-            whole = places.g.sum(2)
-            kernel += bias**2 * (whole @ whole.mT)
-    return conditional_covariance(uses[-1]), kernel
+        yield uses[same[0]], _places([uses[i] for i in same], [signals[i] for i in same], mixes=mixes)
 
 
 def conditional_covariance(readout: Use) -> Tensor:
