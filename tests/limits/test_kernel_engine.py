@@ -281,3 +281,14 @@ def test_inputs_of_other_types_are_errors(normal: Normal) -> None:
         kernels(x, x.numpy(), depth=1, activation="relu")
     with pytest.raises(ValueError, match=r"both inputs have one dtype and device, got torch.float64 on cpu and"):
         kernels(x, x.float(), depth=1, activation="relu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_a_series_takes_a_point_and_itself_for_one(agree: Agree, dtype: torch.dtype) -> None:
+    """A product x·x is off by several roundings, and at a correlation of nearly 1 a series does not converge."""
+    for seed in range(10):
+        generator = torch.Generator("cpu").manual_seed(seed)
+        x = 8 * torch.randn(48, 40, generator=generator, dtype=dtype, device="cpu")
+        own = kernels(x, depth=3, activation="tanh", sigma_w=1.5)
+        again = kernels(x, x.clone(), depth=3, activation="tanh", sigma_w=1.5)
+        agree(again.ntk, own.ntk, 1e-5 if dtype is torch.float32 else 1e-12)

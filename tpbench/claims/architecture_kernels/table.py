@@ -21,7 +21,7 @@ from tpbench.architecture import (
 from tpbench.bench.claim import Fault
 from tpbench.claims.architecture_kernels.subject import Case, Sizes, Subject, networks
 
-SMOKE = {32: 192, 64: 128, 128: 64}
+SMOKE = {32: 256, 64: 192, 128: 128, 256: 64}
 FULL = {24: 2**10, 32: 2**18, 64: 2**18, 128: 2**17, 256: 2**15, 512: 2**13, 1024: 64}
 LAZY = {
     "nightly": {2**10: 32, 2**12: 32, 2**14: 16, 2**16: 4},

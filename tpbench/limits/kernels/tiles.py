@@ -44,7 +44,7 @@ def fill(recipe: Recipe, left: Side, right: Side, tile: int | None) -> tuple[Ten
             rows, columns = place
             shape = rows.stop - rows.start, columns.stop - columns.start
             views = room[:, : shape[0] * shape[1]].view(4, *shape).unbind()
-            _tile_(recipe, step_, left.rows(rows), right.rows(columns), views)
+            _tile_(recipe, step_, left.rows(rows), right.rows(columns), views, own=symmetric and rows == columns)
             for result, part in zip(results, views, strict=False):
                 _put_(result, place, part, views[-1], symmetric)
 
@@ -89,14 +89,20 @@ def _mirror_(part: Tensor, spare: Tensor) -> None:
     torch.add(spare, spare.T, out=part)
 
 
-def _tile_(recipe: Recipe, step_: Step, left: Rows, right: Rows, views: Sequence[Tensor]) -> None:
-    """Put the covariance and the tangent kernel of a tile into the first two of its buffers."""
+def _tile_(recipe: Recipe, step_: Step, left: Rows, right: Rows, views: Sequence[Tensor], *, own: bool) -> None:
+    """Put the covariance and the tangent kernel of a tile into the first two of its buffers.
+
+    Where it is its ``own``, of rows with themselves, its diagonal is that of the vectors: a product's rounding would make
+    of a point and itself two that correlate a little less than perfectly, which a series takes thousands of terms for.
+    """
     z, tangent, slope, spare = views
     constant = form(recipe.activation).homogeneous and recipe.shift == 0.0  # then u = sqrt(F(1)) = 1
     torch.mm(left.points, right.points.T, out=z)
     torch.mul(z, recipe.weights[0], out=tangent)
     _shift_(recipe, 0, left, right, z, tangent)
     for layer in range(recipe.depth):
+        if own:
+            torch.mul(left.scales[layer].square(), left.variances[layer], out=z.diagonal())
         step_(z, slope, spare, left.variances[layer], right.variances[layer])
         if recipe.weights[layer + 1] == 1.0:
             torch.addcmul(z, tangent, slope, out=tangent)
