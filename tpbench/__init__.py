@@ -5,8 +5,8 @@ The main path is a straight line, one public function an arrow::
     Claim -> points -> run -> rows -> estimate -> verdict -> report
 
 ``tpbench.widen`` takes a PyTorch model to any width with lazy matrices; ``tpbench.limit`` computes what a multilayer
-perceptron becomes at infinite width, with a standard error; ``tpbench.empirical_ntk`` is the tangent kernel of any
-PyTorch module.
+perceptron becomes at infinite width, with a standard error; ``tpbench.kernels`` gives its NNGP and NTK, and
+``tpbench.empirical_ntk`` the tangent kernel of any PyTorch module.
 
 Importing this package imports neither torch nor seaborn: every heavy module is imported where it is used.
 """

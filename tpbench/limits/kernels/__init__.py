@@ -1,6 +1,6 @@
 """NNGP and NTK of infinitely wide networks, by recursion over layers.
 
-``kernels`` is the fast one of the multilayer perceptron: ``mlp.py`` is its face, ``plan.py`` the recursion, ``tiles.py``
+``kernels`` is the fast one of the multilayer perceptron: ``mlp.py`` its face, ``plan.py`` the recursion, ``tiles.py``
 the engine on top of ``sides.py``, ``forms.py`` and ``crew.py``. ``architecture_kernels`` knows every architecture, in
 float64.
 """

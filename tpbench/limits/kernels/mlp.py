@@ -53,7 +53,7 @@ def kernels(
 
     ``diagonal``: only K(x1_i, x2_i), (N,), in O(N). The results have the inputs' dtype, float32 or float64, and device.
     In memory there are, beside them, one copy of the inputs and four tiles of ``tile``² numbers a thread. In float32
-    the kernels of relu and its like have errors of about 1e-4 where two different rows are nearly parallel, and none of
+    the kernels of relu and its like have errors of up to 5e-4 where two different rows are nearly parallel, and none of
     that size between a row and itself when x2 is not given.
 
     Raises ``ValueError`` for inputs of other shapes, for options that do not fit together and for an unknown

@@ -22,7 +22,7 @@ from tpbench.limits.kernels.plan import Recipe
 from tpbench.limits.kernels.sides import Rows, Side
 
 Place = tuple[slice, slice]
-TILES: Mapping[str, int] = {"cpu": 256, "cuda": 4096}
+TILES: Mapping[str, int] = {"cpu": 320, "cuda": 4096}
 """Rows and columns of a tile: on a CPU its buffers stay in a core's cache, on a GPU it must be worth a launch."""
 OTHER_TILE = 1024
 HUGE_PAGE = 2**21
@@ -92,8 +92,9 @@ def _mirror_(part: Tensor, spare: Tensor) -> None:
 def _tile_(recipe: Recipe, step_: Step, left: Rows, right: Rows, views: Sequence[Tensor], *, own: bool) -> None:
     """Put the covariance and the tangent kernel of a tile into the first two of its buffers.
 
-    Where it is its ``own``, of rows with themselves, its diagonal is that of the vectors: a product's rounding would make
-    of a point and itself two that correlate a little less than perfectly, which a series takes thousands of terms for.
+    Where it is its ``own``, of rows with themselves, its diagonal is that of the vectors: a product's rounding would
+    make of a point and itself two that correlate a little less than perfectly, which a series takes thousands of terms
+    for.
     """
     z, tangent, slope, spare = views
     constant = form(recipe.activation).homogeneous and recipe.shift == 0.0  # then u = sqrt(F(1)) = 1
