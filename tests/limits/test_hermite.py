@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tpbench.limits import mehler
 from tpbench.limits.gaussian import activation, series
-from tpbench.limits.hermite import Points, Smooth, coefficients, measure, rule
+from tpbench.limits.hermite import Points, Smooth, coefficients, measure, rule, slope
 from tpbench.limits.mehler import Series, blocks, compact, narrow
 
 Agree = Callable[..., None]
@@ -268,3 +268,10 @@ def test_no_pairs_at_all() -> None:
     empty = torch.empty(0, 3, dtype=F64, device=CPU)
     value, slopes = activation("tanh").duals(empty[:, :1], empty, torch.ones(1, 3, dtype=F64, device=CPU))
     assert value.shape == slopes.shape == (0, 3)
+
+
+def test_a_users_function_has_its_slope_in_inference_mode_too() -> None:
+    u = torch.linspace(-2, 2, 9, dtype=torch.float64, device="cpu")
+    with torch.inference_mode():
+        found = slope(torch.tanh)(u)
+    torch.testing.assert_close(found, 1 - torch.tanh(u) ** 2, rtol=1e-14, atol=0)

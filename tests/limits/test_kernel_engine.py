@@ -240,7 +240,8 @@ def test_memory_is_that_of_the_results(name: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"depth": 0}, "a perceptron has depth of at least 1 hidden layer, got 0"),
+        ({"depth": 0}, "a perceptron has depth of at least 1 hidden layer, a whole number, got 0"),
+        ({"depth": 2.0}, "a whole number, got 2.0"),
         ({"sigma_w": 0.0}, "sigma_w is above 0 and sigma_b at least 0, both finite, got 0.0 and 0.3"),
         ({"sigma_b": float("nan")}, "sigma_w is above 0 and sigma_b at least 0, both finite, got 1.2 and nan"),
         ({"activation": "swish"}, "no Gaussian dual of activation 'swish'"),

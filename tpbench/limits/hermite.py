@@ -220,8 +220,8 @@ def slope(phi: Function) -> Function:
     """Return the derivative of an elementwise function by autograd; ``ValueError`` where its shape changes."""
 
     def derivative(u: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = u.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in; so x is a copy
+            x = u.detach().clone().requires_grad_()
             y = phi(x)
             if y.shape != x.shape:
                 raise ValueError(f"an activation is elementwise, but shape {tuple(u.shape)} became {tuple(y.shape)}")

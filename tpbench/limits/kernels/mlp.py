@@ -105,8 +105,8 @@ def _recipe(
     rates: Sequence[float] | None,
     features: int,
 ) -> Recipe:
-    if depth < 1:
-        raise ValueError(f"a perceptron has depth of at least 1 hidden layer, got {depth}")
+    if not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"a perceptron has depth of at least 1 hidden layer, a whole number, got {depth}")
     if not 0 < sigma_w < float("inf") or not 0 <= sigma_b < float("inf"):
         raise ValueError(f"sigma_w is above 0 and sigma_b at least 0, both finite, got {sigma_w} and {sigma_b}")
     _check_parametrization(parametrization, width)
