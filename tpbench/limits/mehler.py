@@ -12,7 +12,7 @@ from tpbench.limits.hermite import Points, Smooth, coefficients
 
 TOLERANCE: Mapping[torch.dtype, float] = {torch.float64: 1e-12, torch.float32: 1e-7}
 FINEST = 1e-14
-SAME = 64  # roundings within which two covariances are one, since a product of long vectors has several
+SAME = 8  # roundings within which two covariances are one, since a product of long vectors has several
 BLOCK: Mapping[str, int] = {"cpu": 2**17}  # bytes of one of five arrays that stay in the cache together
 LARGE = 2**27
 Block = tuple[slice, ...]
@@ -24,7 +24,7 @@ class Series(Smooth):
 
     Called with (E u², E u v, E v²) that broadcast, it returns both duals; its cost in coefficients is that of the
     different variances. The default tolerance is 1e-12 in float64 and 1e-7 in float32, apart from rounding;
-    coefficients are always float64. Equal arguments (within 64 roundings) are one vector: they get E phi² and
+    coefficients are always float64. Equal arguments (within 8 roundings) are one vector: they get E phi² and
     E phi'² by quadrature.
 
     Raises ``ValueError`` where the tolerance is out of reach: a kink with correlations near 1, a kink that is neither
