@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from tpbench.limits import Array
@@ -170,3 +171,9 @@ def test_shapes_and_noise_that_do_not_fit_are_errors() -> None:
         trained_law(nngp, ntk, targets[1:], train=TRAIN, schedule=GradientFlow(1.0))
     with pytest.raises(ValueError, match=r"between the same points, got \(9, 9\) and \(8, 8\)"):
         trained_law(nngp, ntk[1:, 1:], targets, train=TRAIN, schedule=GradientFlow(1.0))
+
+
+def test_tensors_are_refused_with_the_remedy() -> None:
+    kernel, targets = torch.eye(4, dtype=torch.float64, device="cpu"), torch.ones(2, 1, device="cpu")
+    with pytest.raises(TypeError, match=r"a Tensor came: .* as tensor\.cpu\(\)\.numpy\(\)"):
+        posterior(kernel, targets, train=range(2))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ time); momentum acts on the function as it does on the weights, since both are l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,16 @@ GRADIENTS: Mapping[str, Callable[[Array, Array], Array]] = {
     "cross-entropy": _softmax_residual,
 }
 """Loss -> gradient with respect to the output of one example (the batch average is taken by the caller)."""
+
+
+def check_arrays(*given: Any) -> None:
+    """Raise ``TypeError`` unless all are NumPy arrays, such as the kernels of ``tpbench.kernels`` from arrays are."""
+    for each in given:
+        if not isinstance(each, np.ndarray):
+            raise TypeError(
+                f"laws and flows are computed from NumPy arrays, and a {type(each).__name__} came: give kernels, "
+                "targets and outputs as arrays, a tensor as tensor.cpu().numpy()"
+            )
 
 
 def places_of(train: Sequence[int]) -> NDArray[np.intp]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import integrate, linalg
 
 from tpbench.limits import Array
-from tpbench.limits.dynamics import GRADIENTS, places_of
+from tpbench.limits.dynamics import GRADIENTS, check_arrays, places_of
 
 RELATIVE, ABSOLUTE = 1e-10, 1e-12
 """Tolerances of the integrator, per step, on the coefficients of the training points."""
@@ -192,6 +192,7 @@ def response(kernel: Array, *, train: Sequence[int], schedule: Schedule) -> Arra
     Raises ``ValueError`` for a kernel that is not square or has a negative eigenvalue, without training points, and
     where training for ever is asked of a singular kernel or of an unstable rate.
     """
+    check_arrays(kernel)
     places, eps = places_of(train), rounding_of(kernel)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"a kernel between all points is square, got shape {kernel.shape}")
@@ -271,6 +272,7 @@ def _integrate(rates: Callable[[float, Array], Array], state: Array, times: Sequ
 
 
 def _check_shapes(kernel: Array, targets: Array, start: Array, train: Sequence[int]) -> None:
+    check_arrays(kernel, targets, start)
     if kernel.shape != (start.shape[-2],) * 2 or targets.shape != (len(train), start.shape[-1]):
         raise ValueError(
             f"kernel {kernel.shape}, targets {targets.shape} and start {start.shape} do not fit {len(train)} "

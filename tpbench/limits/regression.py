@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from tpbench.limits import Array
-from tpbench.limits.dynamics import places_of
+from tpbench.limits.dynamics import check_arrays, places_of
 from tpbench.limits.flow import Schedule, response, rounding_of
 
 
@@ -105,6 +105,7 @@ def _root(kernel: Array, targets: Array, train: Sequence[int], noise: float) -> 
 
 
 def _check(kernel: Array, targets: Array, train: Sequence[int]) -> None:
+    check_arrays(kernel, targets)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"a kernel between all points is square, got shape {kernel.shape}")
     if targets.ndim != 2 or len(targets) != len(train):

@@ -79,7 +79,7 @@ SUBJECTS = (
     ),
     Subject(
         name="rnn",
-        words="a recurrent network, whose weights are the same at all times,",
+        words="a recurrent network with the same weights at all times",
         rival="Tied weights count as fresh ones at every time, and nothing joins different times.",
         source="Alemohammad et al. 2020, arXiv:2006.10246",
         cases={"": Case(Recurrent("gelu", 0.7, 0.25), Recurrent("gelu", 0.7, 0.25, tied=False))},
@@ -92,7 +92,7 @@ SUBJECTS = (
     Subject(
         name="conv1d",
         words="a convolutional network over a sequence",
-        rival="The read-out is the other one: with a flat read-out different positions meet, with a mean they do not.",
+        rival="The kernel is that of the other read-out: as if flat ones joined different positions and means did not.",
         source="Novak et al. 2019, arXiv:1810.05148; Arora et al. 2019, arXiv:1904.11955",
         cases=_convolutions(1.75, (3,)),
         fault=ZERO_PADDING,
@@ -102,7 +102,7 @@ SUBJECTS = (
     Subject(
         name="conv2d",
         words="a convolutional network over an image",
-        rival="The read-out is the other one: with a flat read-out different positions meet, with a mean they do not.",
+        rival="The kernel is that of the other read-out: as if flat ones joined different positions and means did not.",
         source="Novak et al. 2019, arXiv:1810.05148; Garriga-Alonso et al. 2019, arXiv:1808.05587; "
         "Arora et al. 2019, arXiv:1904.11955",
         cases=_convolutions(2.0, (3, 3)),

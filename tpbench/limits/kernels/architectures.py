@@ -45,6 +45,8 @@ def architecture_kernels(
 
     Raises ``ValueError`` for an unknown activation, inputs of another shape, and what a normalisation cannot divide.
     """
+    if not all(isinstance(x, Tensor) for x in (x1, x1 if x2 is None else x2)):
+        raise TypeError(f"inputs are tensors, got {type(x1).__name__}: convert them by torch.as_tensor")
     _check_shapes(architecture, x1, x2)
     with torch.no_grad():
         if isinstance(architecture, BatchNormalised):
