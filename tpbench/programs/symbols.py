@@ -1,0 +1,329 @@
+"""Programs in ordinary Python: symbols with operators, and ``program``, which lists what they were made by.
+
+    x = gaussian("x")
+    W = matrix("W", variance=Fraction(1, 2))
+    A = W + W.T
+    print(program(m2=moment(x * (A @ (A @ x)))))
+
+A symbol is immutable and knows its parents; a program is the ancestry of its outputs in the order of writing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import reduce
+from typing import Any, Generic, TypeVar, cast, overload
+
+from tpbench.programs import functions
+from tpbench.programs.instructions import (
+    Binding,
+    Constant,
+    Function,
+    GaussianMatrix,
+    Gaussians,
+    MatMul,
+    Moment,
+    N,
+    Nonlin,
+    Number,
+    Width,
+)
+from tpbench.programs.program import Program
+
+_SERIAL = itertools.count()
+"""Symbols are listed in the order of their making, which is one in which parents come first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """What binds a symbol: ``bind(name, names of the parents)``; ``name`` is None where ``program`` shall find one."""
+
+    bind: Callable[[str, tuple[str, ...]], Binding] = field(repr=False)
+    parents: tuple[Symbol, ...] = ()
+    name: str | None = None
+    prefix: str = "x"
+    serial: int = field(default_factory=lambda: next(_SERIAL))
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """A value of a program to be: its ``node``, and its place among what the node binds."""
+
+    node: Node
+    place: int = 0
+
+    def named(self, name: str) -> Symbol:
+        """Return the same value under a name. It is another symbol: go on with that one, not with both."""
+        return replace(self, node=replace(self.node, name=name, serial=next(_SERIAL)))
+
+
+Real = int | float | Fraction
+Value = TypeVar("Value", "Vector", "Scalar")
+
+
+class _Arithmetic(Symbol, Generic[Value]):
+    """Coordinatewise + - * / ** with symbols and numbers; what meets a vector is a vector."""
+
+    def __add__(self, other: Operand) -> Value:
+        return cast(Value, _operate("add", self, other))
+
+    def __radd__(self, other: Operand) -> Value:
+        return cast(Value, _operate("add", other, self))
+
+    def __sub__(self, other: Operand) -> Value:
+        return cast(Value, _operate("subtract", self, other))
+
+    def __rsub__(self, other: Operand) -> Value:
+        return cast(Value, _operate("subtract", other, self))
+
+    def __mul__(self, other: Operand) -> Value:
+        return cast(Value, _operate("multiply", self, other))
+
+    def __rmul__(self, other: Operand) -> Value:
+        return cast(Value, _operate("multiply", other, self))
+
+    def __truediv__(self, other: Operand) -> Value:
+        return cast(Value, _operate("divide", self, other))
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return cast(Value, _operate("divide", other, self))
+
+    def __pow__(self, power: int) -> Value:
+        if not isinstance(power, int) or power < 1:
+            raise ValueError(f"powers of symbols are whole numbers from 1, got {power!r}: apply a function of your own")
+        return cast(Value, _computed(functions.power(power), (self,)))
+
+    def __neg__(self) -> Value:
+        return cast(Value, _computed(functions.times(Fraction(-1)), (self,)))
+
+
+class Vector(_Arithmetic["Vector"]):
+    """n coordinates of order 1."""
+
+
+class Scalar(_Arithmetic["Scalar"]):
+    """A number of order 1."""
+
+
+Operand = Any
+"""A vector, a scalar or a number: what a symbol can be added to or multiplied by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """A sum of products of matrices: ``A @ x`` applies it. ``W + W.T`` is a symmetrised matrix.
+
+    ``terms`` are coefficients with factors, leftmost first: a matrix, and whether it is transposed.
+    """
+
+    terms: tuple[tuple[Number, tuple[tuple[Symbol, bool], ...]], ...]
+
+    @property
+    def T(self) -> Operator:  # noqa: N802 - the name of a transpose everywhere
+        """The transposed operator."""
+        return Operator(tuple((c, tuple((m, not flag) for m, flag in reversed(f))) for c, f in self.terms))
+
+    @overload
+    def __matmul__(self, other: Vector) -> Vector: ...
+
+    @overload
+    def __matmul__(self, other: Operator) -> Operator: ...
+
+    def __matmul__(self, other: Vector | Operator) -> Vector | Operator:
+        if isinstance(other, Operator):
+            return Operator(tuple((a * b, f + g) for a, f in self.terms for b, g in other.terms))
+        if not isinstance(other, Vector):
+            raise TypeError(f"a matrix multiplies vectors and matrices, got {type(other).__name__}: scale it with *")
+        parts = [(c, reduce(_product, reversed(factors), other)) for c, factors in self.terms]
+        return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else combination(parts)
+
+    def __add__(self, other: Operator) -> Operator:
+        if not isinstance(other, Operator):
+            raise TypeError(f"a matrix and {type(other).__name__} were added: only matrices add to matrices")
+        return Operator(self.terms + other.terms)
+
+    def __sub__(self, other: Operator) -> Operator:
+        return self + (-1) * other
+
+    def __mul__(self, number: Real) -> Operator:
+        return Operator(tuple((c * _number(number), factors) for c, factors in self.terms))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        return (-1) * self
+
+
+def matrix(name: str, *, variance: Real = 1, rows: Width = N, columns: Width = N) -> Operator:
+    """Return a matrix with independent N(0, variance/n_columns) entries."""
+    node = Node(lambda own, _: GaussianMatrix(own, _number(variance), rows, columns), name=name, prefix="W")
+    return Operator(((Fraction(1), ((Symbol(node), False),)),))
+
+
+def gaussians(
+    *names: str,
+    covariance: Sequence[Sequence[Real]] | None = None,
+    mean: Sequence[Real] | None = None,
+    width: Width = N,
+) -> tuple[Vector, ...]:
+    """Return initial vectors, jointly Gaussian coordinate by coordinate; independent N(0, 1) by default."""
+    count = len(names)
+    rows = [[int(i == j) for j in range(count)] for i in range(count)] if covariance is None else covariance
+    table = tuple(tuple(_number(value) for value in row) for row in rows)
+    means = tuple(_number(value) for value in (mean if mean is not None else [0] * count))
+    node = Node(lambda _own, _parents: Gaussians(tuple(names), table, means, width), name=",".join(names))
+    return tuple(Vector(node, place) for place in range(count))
+
+
+def gaussian(name: str, *, variance: Real = 1, mean: Real = 0, width: Width = N) -> Vector:
+    """Return an initial vector of independent N(mean, variance) coordinates."""
+    return gaussians(name, covariance=[[variance]], mean=[mean], width=width)[0]
+
+
+def constant(value: Real, *, power: int | Fraction = 0, name: str | None = None) -> Scalar:
+    """Return the scalar ``value · n^power``, power at most 0."""
+    return Scalar(Node(lambda own, _: Constant(own, _number(value), Fraction(power)), name=name, prefix="k"))
+
+
+def apply(function: Function | Callable[..., object], *arguments: Operand, name: str | None = None) -> Vector:
+    """Return ``function`` of vectors and scalars, coordinate by coordinate: a Nonlin.
+
+    ``function`` takes the vectors first and then the scalars, whatever their order here; numbers are scalars.
+    Raises ``ValueError`` without a vector: a function of scalars is ``moment(function, *scalars)``.
+    """
+    made = _computed(functions.function(function), arguments, name)
+    if not isinstance(made, Vector):
+        raise ValueError("a function of scalars alone was applied: write moment(function, *scalars), which is a scalar")
+    return made
+
+
+def moment(function: Function | Callable[..., object] | Vector, *arguments: Operand, name: str | None = None) -> Scalar:
+    """Return the mean over coordinates of ``function`` of vectors and scalars; ``moment(x)`` is that of a vector."""
+    if isinstance(function, Vector):
+        return moment(functions.IDENTITY, function, *arguments, name=name)
+    vectors, scalars = _sorted(arguments)
+    asked, count = functions.function(function), len(vectors)
+    return Scalar(
+        Node(
+            lambda own, names: Moment(own, asked, names[:count], names[count:]), (*vectors, *scalars), name, prefix="c"
+        )
+    )
+
+
+def inner(x: Vector, y: Vector, *, name: str | None = None) -> Scalar:
+    """Return ``xᵀy/n``."""
+    return moment(functions.MULTIPLY, x, y, name=name)
+
+
+def combination(parts: Iterable[tuple[Scalar | Real, Vector]], *, name: str | None = None) -> Vector:
+    """Return the sum of vectors, each times a number or a scalar, as one instruction; ``ValueError`` for none."""
+    pairs = list(parts)
+    if not pairs:
+        raise ValueError("a combination of no vectors was asked for: it has no width, so give at least one")
+    coefficients = tuple(None if isinstance(c, Scalar) else _number(c) for c, _ in pairs)
+    scalars = [c for c, _ in pairs if isinstance(c, Scalar)]
+    return apply(functions.combination(coefficients), *(v for _, v in pairs), *scalars, name=name)
+
+
+def program(*outputs: Vector | Scalar, **named: Vector | Scalar) -> Program:
+    """Return the program that computes the outputs. Keywords name outputs, and bind symbols that have no name yet.
+
+    Raises ``ValueError`` where it is no program (see ``Program``).
+    """
+    asked: tuple[Any, ...] = (*outputs, *named.values())
+    for value in asked:
+        if not isinstance(value, Vector | Scalar):
+            came = type(value).__name__
+            raise ValueError(f"outputs are vectors and scalars, got {came}: ask for its products with vectors")
+    nodes = _ancestry(asked)
+    wanted = {value.node: name for name, value in named.items() if value.node.name is None}
+    names = _names(nodes, wanted)
+    bindings = [node.bind(names[node][0], tuple(names[p.node][p.place] for p in node.parents)) for node in nodes]
+    found = [names[value.node][value.place] for value in asked]
+    for keyword, value in named.items():
+        known = names[value.node][value.place]
+        if known != keyword:
+            raise ValueError(f"output {keyword!r} is bound as {known!r}: give it one name")
+    return Program(tuple(bindings), tuple(dict.fromkeys(found)))
+
+
+def _ancestry(symbols: Iterable[Symbol]) -> list[Node]:
+    found: dict[Node, None] = {}
+    left = [symbol.node for symbol in symbols]
+    while left:
+        node = left.pop()
+        if node not in found:
+            found[node] = None
+            left.extend(parent.node for parent in node.parents)
+    return sorted(found, key=lambda node: node.serial)
+
+
+def _names(nodes: Sequence[Node], wanted: Mapping[Node, str]) -> dict[Node, tuple[str, ...]]:
+    """Return the names that each node binds: its own, the one wanted, or the next free one of its prefix."""
+    given = {node: tuple((node.name or wanted.get(node, "")).split(",")) for node in nodes}
+    taken = {name for names in given.values() for name in names}
+    counts: dict[str, int] = {}
+    for node in nodes:
+        while given[node] == ("",):
+            counts[node.prefix] = counts.get(node.prefix, 0) + 1
+            name = f"{node.prefix}{counts[node.prefix]}"
+            if name not in taken:
+                given[node] = (name,)
+    return given
+
+
+def _product(vector: Vector, factor: tuple[Symbol, bool]) -> Vector:
+    matrix, flag = factor
+    node = Node(lambda own, names: MatMul(own, names[0], names[1], flag), (matrix, vector), prefix="g")
+    return Vector(node)
+
+
+def _operate(name: str, left: Operand, right: Operand) -> Any:
+    """Apply one of the operators; a number is part of the function, not a scalar of the program."""
+    for value in (left, right):
+        if not isinstance(value, Vector | Scalar | numbers.Real):
+            return NotImplemented
+    if isinstance(right, numbers.Real):
+        return _computed(functions.with_number(name, _number(right), number_first=False), (left,))
+    if isinstance(left, numbers.Real):
+        return _computed(functions.with_number(name, _number(left), number_first=True), (right,))
+    swapped = isinstance(left, Scalar) and isinstance(right, Vector)  # vectors come first
+    return _computed(functions.binary(name, swapped=swapped), (left, right))
+
+
+def _computed(function: Function, arguments: Sequence[Operand], name: str | None = None) -> Any:
+    vectors, scalars = _sorted(arguments)
+    if not vectors:
+        return moment(function, *scalars, name=name)
+    count = len(vectors)
+    return Vector(
+        Node(
+            lambda own, names: Nonlin(own, function, names[:count], names[count:]),
+            (*vectors, *scalars),
+            name,
+            prefix="x",
+        )
+    )
+
+
+def _sorted(arguments: Sequence[Operand]) -> tuple[list[Vector], list[Scalar]]:
+    vectors = [value for value in arguments if isinstance(value, Vector)]
+    scalars = [_scalar(value) for value in arguments if not isinstance(value, Vector)]
+    return vectors, scalars
+
+
+def _scalar(value: object) -> Scalar:
+    if isinstance(value, Scalar):
+        return value
+    if isinstance(value, int | float | Fraction):
+        return constant(value)
+    raise TypeError(f"functions of a program take vectors, scalars and numbers, got {type(value).__name__}")
+
+
+def _number(value: Any) -> Number:
+    """Return an exact number where it is one."""
+    return Fraction(value) if isinstance(value, numbers.Rational) else float(value)
