@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 from PIL import Image
 
@@ -95,37 +95,37 @@ def encode(picture: Picture, extension: str = "png", dpi: int = RESOLUTION) -> b
 
     A PNG has at most 256 colours, which a drawing hardly exceeds; that makes it a third as large.
     """
-    buffer = io.BytesIO()
     with style():
         if extension == "png":
-            with _laid_out(picture, dpi):
-                picture.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
-            return _fewer_colours(buffer)
+            return _png(picture, dpi)
+        buffer = io.BytesIO()
         picture.savefig(buffer, format=extension, dpi=dpi, metadata=dict(_UNDATED.get(extension, {})))
     return buffer.getvalue()
 
 
-@contextmanager
-def _laid_out(picture: Picture, dpi: int) -> Iterator[None]:
-    """Lay a picture out once, at the resolution at which it is drawn next.
-
-    ``savefig`` would walk through a picture with a layout engine twice, once only to lay it out.
-    """
-    engine, before = picture.get_layout_engine(), picture.dpi
+def _png(picture: Picture, dpi: int) -> bytes:
+    """Return a picture as the bytes of a PNG, drawn once; ``savefig`` would walk through it a second time."""
+    before = picture.dpi
     try:
-        if engine is not None:
-            picture.dpi = dpi
-            engine.execute(picture)
-            picture.dpi = before
-            picture.set_layout_engine("none")
-        yield
+        picture.dpi = dpi
+        canvas = FigureCanvasAgg(picture)
+        canvas.draw()  # lays it out as well
+        drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        smaller = io.BytesIO()
+        _fewer_colours(drawn.convert("RGB")).save(smaller, "png")
     finally:
         picture.dpi = before
-        picture.set_layout_engine(engine)
-
-
-def _fewer_colours(png: io.BytesIO) -> bytes:
-    smaller = io.BytesIO()
-    with Image.open(png) as image:
-        image.convert("RGB").quantize(256).save(smaller, "png")
     return smaller.getvalue()
+
+
+def _fewer_colours(image: Image.Image) -> Image.Image:
+    """Return an image of 256 colours, its background what it was.
+
+    An octree finds them eight times as fast as the median cut, but mixes white with the lightest greys.
+    """
+    fewer = image.quantize(256, method=Image.Quantize.FASTOCTREE)
+    colours, background = fewer.getpalette() or [], fewer.getpixel((0, 0))
+    assert isinstance(background, int), "a pixel of an image with a palette is a place in it"
+    colours[3 * background : 3 * background + 3] = image.getpixel((0, 0))  # type: ignore[assignment]
+    fewer.putpalette(colours)
+    return fewer

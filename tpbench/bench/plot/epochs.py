@@ -120,7 +120,7 @@ def _panel(axes: Axes, scene: Scene, colours: Mapping[int, Colour]) -> dict[int,
     _level(axes, scene.kernel, color=GREY, ls=(0, (1, 1.5)), lw=1.8, label=KERNEL_LABEL, zorder=3.5)
     _line(axes, scene.limit, color="black", ls=(0, (5, 2)), lw=1.6, label=LIMIT_LABEL, zorder=4)
     canvas.head(axes, f"{scene.parametrization}: {canvas.subject(*scene.subject, ABSENT)}")
-    axes.set_xlabel("epoch")
+    canvas.label_below(axes, "epoch")
     axes.set_ylabel(str(term(scene.subject.quantity)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if "accuracy" in scene.subject.quantity.split("-"):

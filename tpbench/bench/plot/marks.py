@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tpbench.bench.claim import LAZY, Estimate, Prediction
-from tpbench.bench.plot.canvas import Colour, Look
+from tpbench.bench.plot.canvas import Colour, Look, label_below
 from tpbench.bench.plot.legend import DIVERGED, EXTRAPOLATED, FIT, HIDDEN, RIVAL, THEORY
 from tpbench.bench.plot.summary import Curve
 
@@ -88,7 +88,7 @@ def log_axes(axes: Axes, curves: Sequence[Curve], size: str) -> None:
     axes.set_yscale("log", base=2, nonpositive="clip")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("width n")
+    label_below(axes, "width n")
     axes.set_ylabel(size)
     floors = [floor for curve in curves for _, floor in curve.hidden]
     marks = np.log2(np.concatenate([*(curve.values for curve in curves), np.array(floors)]))
@@ -105,7 +105,7 @@ def log_axes(axes: Axes, curves: Sequence[Curve], size: str) -> None:
 def inverse_axis(axes: Axes, curves: Iterable[Curve]) -> None:
     """Label an axis of 1/width, which goes on to 0, infinite width; over many octaves it is by powers of two."""
     inverse = np.concatenate([curve.widths for curve in curves])
-    axes.set_xlabel("1/width (infinite width at 0)")
+    label_below(axes, "1/width (infinite width at 0)")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     if not len(inverse) or inverse.max() < 2**MOST_LINEAR_OCTAVES * inverse.min():
         return

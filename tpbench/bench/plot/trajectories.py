@@ -60,7 +60,7 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
         which = "" if scene.seed == ABSENT else f" (seed {scene.seed})"
         output = claim.outputs[scene.index] if claim.outputs else f"output {scene.index}"
         canvas.head(panel, f"{scene.parametrization}, {output}{which}")
-        panel.set_xlabel("training step t")
+        canvas.label_below(panel, "training step t")
         panel.set_ylabel("output f")
     _legend(picture, labels)
     return picture
