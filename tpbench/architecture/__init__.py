@@ -9,6 +9,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -178,10 +179,11 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
 
 
 def _check(of: Any) -> None:
-    if getattr(of, "depth", 1) < 1:
-        raise ValueError(f"{type(of).__name__} needs depth of at least 1, got {of.depth}")
-    if not of.sigma_w > 0 or not of.sigma_b >= 0:
-        raise ValueError(f"sigma_w is above 0 and sigma_b at least 0, got {of.sigma_w} and {of.sigma_b}")
+    depth = getattr(of, "depth", 1)
+    if not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"{type(of).__name__} needs a whole depth of at least 1, got {depth!r}")
+    if not 0 < of.sigma_w < math.inf or not 0 <= of.sigma_b < math.inf:
+        raise ValueError(f"sigma_w is above 0, sigma_b at least 0, both finite; got {of.sigma_w} and {of.sigma_b}")
 
 
 def _check_word(what: str, word: str, known: tuple[str, ...]) -> None:

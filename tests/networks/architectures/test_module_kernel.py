@@ -186,6 +186,9 @@ def test_what_has_no_kernel_is_refused() -> None:
         empirical_ntk(module.train(), x)
     with pytest.raises(ValueError, match=r"'sum'"):
         empirical_ntk(module.eval(), x, outputs="sum")
+    for word in (None, True):
+        with pytest.raises(ValueError, match=f"number of one output, got {word}"):
+            empirical_ntk(module, x, outputs=word)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"unknown method 'fast' \(known: auto, jacobian, vector-products\)"):
         empirical_ntk(module, x, method="fast")
     with pytest.raises(ValueError, match=r"a chunk has at least 1 example, got 0"):

@@ -114,7 +114,8 @@ def _of_output(model: Model, output: int, count: int) -> Model:
 
 
 def _check(module: nn.Module, outputs: str | int, method: str, chunk: int | None) -> None:
-    if isinstance(outputs, str) and outputs not in ("trace", "full"):
+    number = isinstance(outputs, int) and not isinstance(outputs, bool)
+    if not number and outputs not in ("trace", "full"):
         raise ValueError(f'outputs is "trace", "full" or the number of one output, got {outputs!r}')
     if method not in (*ROADS, "auto"):
         raise ValueError(f"unknown method {method!r} (known: auto, {', '.join(ROADS)})")
