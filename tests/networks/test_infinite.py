@@ -193,9 +193,9 @@ def test_power_of_the_bias(measure: str, table: str, power: float) -> None:
 
 def test_extrapolation_is_exact_for_a_pure_power() -> None:
     by_points = {m: Mean(np.array([[2.0, -1.0 + 3 * m**-1.5]]), np.full((1, 2), 1e-3), 4) for m in (64, 128, 256)}
-    found = infinite._extrapolated(by_points, 1.5)
+    found = infinite.extrapolated(by_points, 1.5)
     np.testing.assert_allclose(found.mean, [[2.0, -1.0]], atol=1e-12)
-    np.testing.assert_allclose(infinite._extrapolated(by_points, 1.0).mean[0, 1], -1.0, atol=2e-2)
+    np.testing.assert_allclose(infinite.extrapolated(by_points, 1.0).mean[0, 1], -1.0, atol=2e-2)
     assert (found.error > np.sqrt(1 / 3) * by_points[256].error).all(), "more than a mean of all three would have"
 
 
@@ -206,7 +206,7 @@ def test_extrapolated_error_is_that_of_the_linear_rule() -> None:
         by_points = {
             m: Mean(1 + s * rng.standard_normal((1, 1)), np.full((1, 1), s), 4) for m, s in ((64, 2.0), (256, 1.0))
         }
-        found.append(infinite._extrapolated(by_points, 1.5))
+        found.append(infinite.extrapolated(by_points, 1.5))
     scatter, told = np.std([f.mean for f in found]), np.array([f.error[0, 0] for f in found])
     assert told.min() == pytest.approx(scatter, rel=0.12), "where the other power says the same"
     assert np.sqrt((told**2).mean()) < 1.5 * scatter
@@ -216,7 +216,7 @@ def test_a_bias_of_another_power_is_within_the_error() -> None:
     """The power is an argument: where it is 1 or 2 instead, the error must cover what that does."""
     for true in (1.0, 2.0):
         by_points = {m: Mean(np.full((1, 1), 1 + 3 * m**-true), np.full((1, 1), 1e-9), 64) for m in (64, 128, 256)}
-        found = infinite._extrapolated(by_points, 1.5)
+        found = infinite.extrapolated(by_points, 1.5)
         assert abs(float(found.mean[0, 0]) - 1) < 2 * float(found.error[0, 0])
 
 

@@ -118,7 +118,7 @@ def limit(
         check_finite(by_points[count], f"{count} points")
         first += replicates  # scrambles are not shared between numbers of points
     power = {name: bias_power(name, parametrization, network.depth) for name in chosen} | dict(powers or {})
-    return {name: _extrapolated({m: found[name] for m, found in by_points.items()}, power[name]) for name in chosen}
+    return {name: extrapolated({m: found[name] for m, found in by_points.items()}, power[name]) for name in chosen}
 
 
 def check_has_limit(parametrization: Parametrization, depth: int, *, centred: bool) -> None:
@@ -185,10 +185,11 @@ def bias_power(measure: str, parametrization: Parametrization, depth: int) -> fl
     return movement if measure in MOVEMENTS else min(BIAS_POWER, 2 * movement)
 
 
-def _extrapolated(by_points: Mapping[int, Mean], power: float) -> Limit:
-    """Fit mean(M) = limit + c M^(-power), weighted by the standard errors averaged over the whole quantity.
+def extrapolated(by_points: Mapping[int, Mean], power: float) -> Limit:
+    """Return the limit of a fit mean(M) = limit + c M^(-power) to the means by number of points M.
 
-    One weight for all entries of a quantity: an entry's own error from few replicates is too noisy to weigh by.
+    It is weighted by the standard errors averaged over the whole quantity, all of whose entries have one weight: an
+    entry's own error from few replicates is too noisy to weigh by.
     """
     counts = sorted(by_points)
     means = np.stack([by_points[m].mean for m in counts])

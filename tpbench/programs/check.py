@@ -176,7 +176,10 @@ def _check_function(binding: Nonlin | Moment, vectors: int, scalars: int) -> Non
 
     x, c = [normal(SEEDS, NEURONS) for _ in range(vectors)], [normal(SEEDS, 1) for _ in range(scalars)]
     shape = (SEEDS, NEURONS if vectors else 1)
+    before = [each.clone() for each in (*x, *c)]
     whole = _evaluated(binding, call, [*x, *c])
+    if any(not torch.equal(was, each) for was, each in zip(before, (*x, *c), strict=True)):
+        raise ValueError(f"{_named(binding)} changes its arguments in place, and other instructions read them")
     if whole.shape != shape:
         # A constant is a function of coordinates, too; whoever runs the program broadcasts it.
         if whole.numel() != 1 and whole.shape != (SEEDS, 1):

@@ -6,7 +6,7 @@ They are written with + - * / ** alone, so that tensors and exact polynomials bo
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache, reduce
 from typing import Any
@@ -44,7 +44,7 @@ def binary(name: str, *, swapped: bool) -> Function:
     return (SWAPPED if swapped else BINARY)[name]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096, typed=True)  # 2 and 2.0 are equal, but only the first is exact
 def with_number(name: str, number: Number, *, number_first: bool) -> Function:
     """Return an operation with a number on one side."""
     call, text = OPERATIONS[name]
@@ -66,9 +66,13 @@ def power(exponent: int) -> Function:
     return Function(f"power {exponent}", lambda x: reduce(operator.mul, [x] * exponent), f"{{0}}^{exponent}")
 
 
-@lru_cache(maxsize=4096)
 def combination(coefficients: Sequence[Number | None]) -> Function:
     """Return Σ_i c_i x_i of vectors x_i; a coefficient None is the next scalar after the vectors."""
+    return _combination(tuple(coefficients), tuple(map(type, coefficients)))
+
+
+@lru_cache(maxsize=4096)
+def _combination(coefficients: Sequence[Number | None], _types: Sequence[type]) -> Function:
     count = len(coefficients)
 
     def call(*arguments: Any) -> Any:
@@ -80,8 +84,20 @@ def combination(coefficients: Sequence[Number | None]) -> Function:
         return total
 
     places = iter(range(count, 2 * count))
-    parts = ["" if c == 1 else f"{{{next(places)}}} " if c is None else f"{_written(c)} " for c in coefficients]
-    return Function("combination", call, " + ".join(f"{part}{{{i}}}" for i, part in enumerate(parts)))
+    parts = [f"{_sign(c, i)}{_factor(c, places)}{{{i}}}" for i, c in enumerate(coefficients)]
+    return Function("combination", call, "".join(parts))
+
+
+def _sign(coefficient: Number | None, place: int) -> str:
+    negative = coefficient is not None and coefficient < 0
+    return ("−" if negative else "") if place == 0 else (" − " if negative else " + ")
+
+
+def _factor(coefficient: Number | None, places: Iterator[int]) -> str:
+    if coefficient is None:
+        return f"{{{next(places)}}} "
+    size = coefficient if coefficient > 0 else -coefficient
+    return "" if size == 1 else f"{_written(size)} "
 
 
 def _like(number: Number, other: Any) -> Any:

@@ -42,15 +42,17 @@ class Width:
     """An axis of neurons: ``ratio`` times the program's width n.
 
     Two widths of different names are different axes, whose vectors never meet coordinate by coordinate, even where
-    their ratios are equal. Raises ``ValueError`` for a ratio that is not above 0.
+    their ratios are equal. Raises ``ValueError`` for a ratio that is not above 0, or a decimal.
     """
 
     name: str = "n"
     ratio: Fraction = Fraction(1)
 
     def __post_init__(self) -> None:
-        if not self.ratio > 0:
-            raise ValueError(f"width {self.name!r} is a ratio above 0 of the program's width, got {self.ratio}")
+        if not isinstance(self.ratio, int | Fraction) or not self.ratio > 0:
+            asked = f"width {self.name!r} is an exact ratio above 0 of the program's width"
+            raise ValueError(f"{asked}, such as Fraction(1, 2); got {self.ratio!r}")
+        object.__setattr__(self, "ratio", Fraction(self.ratio))
 
     def at(self, n: int) -> int:
         """Return the number of neurons when the program's width is n; ``ValueError`` where it is not whole."""

@@ -52,7 +52,9 @@ def _gaussians(b: Gaussians) -> tuple[str, str]:
 def _matrix(b: GaussianMatrix) -> tuple[str, str]:
     plain = b.rows == b.columns == Width()
     shape = "n × n" if plain else f"{_width(b.rows)} × {_width(b.columns)}"
-    return f"{b.name} ~ N(0, {_n(b.variance)}/{b.columns.name})", f"matrix, {shape}"
+    variance = _n(b.variance)
+    over = f"({variance})" if "/" in variance else variance
+    return f"{b.name} ~ N(0, {over}/{b.columns.name})", f"matrix, {shape}"
 
 
 def _constant(b: Constant) -> tuple[str, str]:

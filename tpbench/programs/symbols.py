@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import reduce
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from tpbench.programs import functions
 from tpbench.programs.instructions import (
@@ -31,6 +31,7 @@ from tpbench.programs.instructions import (
     Nonlin,
     Number,
     Width,
+    bound_names,
 )
 from tpbench.programs.program import Program
 
@@ -56,7 +57,7 @@ class Symbol:
     node: Node
     place: int = 0
 
-    def named(self, name: str) -> Symbol:
+    def named(self, name: str) -> Self:
         """Return the same value under a name. It is another symbol: go on with that one, not with both."""
         return replace(self, node=replace(self.node, name=name, serial=next(_SERIAL)))
 
@@ -117,10 +118,11 @@ Operand = Any
 class Operator:
     """A sum of products of matrices: ``A @ x`` applies it. ``W + W.T`` is a symmetrised matrix.
 
-    ``terms`` are coefficients with factors, leftmost first: a matrix, and whether it is transposed.
+    ``terms`` are coefficients with factors, leftmost first: a matrix or a sum of them, and whether it is transposed.
+    Sums are not multiplied out, so ``A @ A @ x`` asks for as many products as ``A @ (A @ x)``.
     """
 
-    terms: tuple[tuple[Number, tuple[tuple[Symbol, bool], ...]], ...]
+    terms: tuple[tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]], ...]
 
     @property
     def T(self) -> Operator:  # noqa: N802 - the name of a transpose everywhere
@@ -135,7 +137,8 @@ class Operator:
 
     def __matmul__(self, other: Vector | Operator) -> Vector | Operator:
         if isinstance(other, Operator):
-            return Operator(tuple((a * b, f + g) for a, f in self.terms for b, g in other.terms))
+            (a, left), (b, right) = self._factored(), other._factored()
+            return Operator(((a * b, left + right),))
         if not isinstance(other, Vector):
             raise TypeError(f"a matrix multiplies vectors and matrices, got {type(other).__name__}: scale it with *")
         parts = [(c, reduce(_product, reversed(factors), other)) for c, factors in self.terms]
@@ -150,9 +153,16 @@ class Operator:
         return self + (-1) * other
 
     def __mul__(self, number: Real) -> Operator:
+        if not isinstance(number, numbers.Real):
+            came = type(number).__name__
+            raise TypeError(f"a matrix was multiplied by {came} with *: scale it by numbers, and apply it with @")
         return Operator(tuple((c * _number(number), factors) for c, factors in self.terms))
 
     __rmul__ = __mul__
+
+    def _factored(self) -> tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]]:
+        """Return the operator as one product; a sum is a factor of its own."""
+        return self.terms[0] if len(self.terms) == 1 else (Fraction(1), ((self, False),))
 
     def __neg__(self) -> Operator:
         return (-1) * self
@@ -204,7 +214,11 @@ def apply(function: Function | Callable[..., object], *arguments: Operand, name:
 def moment(function: Function | Callable[..., object] | Vector, *arguments: Operand, name: str | None = None) -> Scalar:
     """Return the mean over coordinates of ``function`` of vectors and scalars; ``moment(x)`` is that of a vector."""
     if isinstance(function, Vector):
-        return moment(functions.IDENTITY, function, *arguments, name=name)
+        if arguments:
+            raise ValueError("moment(x, y) was asked for: write moment(x * y), or moment(function, x, y)")
+        return moment(functions.IDENTITY, function, name=name)
+    if isinstance(function, Scalar):
+        raise ValueError("the moment of a scalar was asked for: it is that scalar, and moments are means of vectors")
     vectors, scalars = _sorted(arguments)
     asked, count = functions.function(function), len(vectors)
     return Scalar(
@@ -242,7 +256,7 @@ def program(*outputs: Vector | Scalar, **named: Vector | Scalar) -> Program:
     nodes = _ancestry(asked)
     wanted = {value.node: name for name, value in named.items() if value.node.name is None}
     names = _names(nodes, wanted)
-    bindings = [node.bind(names[node][0], tuple(names[p.node][p.place] for p in node.parents)) for node in nodes]
+    bindings = [_bound(node, names) for node in nodes]
     found = [names[value.node][value.place] for value in asked]
     for keyword, value in named.items():
         known = names[value.node][value.place]
@@ -276,8 +290,20 @@ def _names(nodes: Sequence[Node], wanted: Mapping[Node, str]) -> dict[Node, tupl
     return given
 
 
-def _product(vector: Vector, factor: tuple[Symbol, bool]) -> Vector:
+def _bound(node: Node, names: Mapping[Node, tuple[str, ...]]) -> Binding:
+    binding = node.bind(names[node][0], tuple(names[p.node][p.place] for p in node.parents))
+    if bound_names(binding) != names[node]:
+        raise ValueError(
+            f"{', '.join(bound_names(binding))!r} was to be named {', '.join(names[node])!r}: names are not empty and "
+            "have no commas, and an initial vector keeps the name that it was made with"
+        )
+    return binding
+
+
+def _product(vector: Vector, factor: tuple[Symbol | Operator, bool]) -> Vector:
     matrix, flag = factor
+    if isinstance(matrix, Operator):
+        return (matrix.T if flag else matrix) @ vector
     node = Node(lambda own, names: MatMul(own, names[0], names[1], flag), (matrix, vector), prefix="g")
     return Vector(node)
 
@@ -287,12 +313,18 @@ def _operate(name: str, left: Operand, right: Operand) -> Any:
     for value in (left, right):
         if not isinstance(value, Vector | Scalar | numbers.Real):
             return NotImplemented
+    if name == "add" and (_is_zero(left) or _is_zero(right)):
+        return right if _is_zero(left) else left  # so that Python's sum adds nothing
     if isinstance(right, numbers.Real):
         return _computed(functions.with_number(name, _number(right), number_first=False), (left,))
     if isinstance(left, numbers.Real):
         return _computed(functions.with_number(name, _number(left), number_first=True), (right,))
     swapped = isinstance(left, Scalar) and isinstance(right, Vector)  # vectors come first
     return _computed(functions.binary(name, swapped=swapped), (left, right))
+
+
+def _is_zero(value: Operand) -> bool:
+    return isinstance(value, numbers.Real) and value == 0
 
 
 def _computed(function: Function, arguments: Sequence[Operand], name: str | None = None) -> Any:
@@ -319,11 +351,13 @@ def _sorted(arguments: Sequence[Operand]) -> tuple[list[Vector], list[Scalar]]:
 def _scalar(value: object) -> Scalar:
     if isinstance(value, Scalar):
         return value
-    if isinstance(value, int | float | Fraction):
-        return constant(value)
+    if isinstance(value, numbers.Real):
+        return constant(cast(Real, value))
     raise TypeError(f"functions of a program take vectors, scalars and numbers, got {type(value).__name__}")
 
 
 def _number(value: Any) -> Number:
     """Return an exact number where it is one."""
-    return Fraction(value) if isinstance(value, numbers.Rational) else float(value)
+    if isinstance(value, numbers.Rational):  # an integer of NumPy would overflow inside a fraction
+        return Fraction(int(value.numerator), int(value.denominator))
+    return float(value)

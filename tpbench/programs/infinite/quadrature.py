@@ -1,0 +1,191 @@
+"""Programs of any functions over few Gaussian directions: closed forms and Gauss quadrature, without chance.
+
+Every Z is a polynomial in Gaussian forms over independent standard Gaussians ξ and in opaque functions of such
+(``atoms``). A matrix keeps for each side orthonormal combinations q_j of the vectors it has multiplied: with
+``L_xj = E Z^x q_j``, ``Ẑ^{Wx} = √s Σ_j L_xj ξ_j``. With p_j and ζ_j those of the other side,
+``Ż^{Wx} = s/√s' Σ_j p_j E ∂Z^x/∂ζ_j``, where s is σ² for W and σ² n_rows/n_columns for Wᵀ, and s' that of the other.
+``E ∂Z^x/∂ζ_j = E ζ_j Z^x`` (Stein) is right for kinks and jumps, too, and is what "auto" takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tpbench.programs.infinite.atoms import REFUSED, Atoms
+from tpbench.programs.infinite.integrals import Integrals
+from tpbench.programs.infinite.noun import Request, Solved, UnsuitedError, Value
+from tpbench.programs.infinite.polynomial import Polynomial, number
+from tpbench.programs.instructions import (
+    Binding,
+    Constant,
+    Function,
+    GaussianMatrix,
+    Gaussians,
+    MatMul,
+    Moment,
+    Nonlin,
+    bound_names,
+)
+from tpbench.programs.program import Program
+
+DEPENDENT = 1e-11
+"""Share of a vector's square outside the span of those before it, below which it counts as within."""
+NOTHING = 1e-13
+"""Share of a vector's length below which a coefficient is rounding."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a matrix, or its transpose, has multiplied: independent vectors, the rows of L, and their Gaussians ξ."""
+
+    vectors: list[Polynomial] = field(default_factory=list)
+    rows: list[np.ndarray] = field(default_factory=list)
+    variables: list[int] = field(default_factory=list)
+
+    @property
+    def lower(self) -> np.ndarray:
+        """L, lower triangular."""
+        size = len(self.rows)
+        return np.array([np.pad(row, (0, size - len(row))) for row in self.rows]).reshape(size, size)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation at infinite width; ``size`` counts the Gaussians, ``relative`` holds the integrals' errors."""
+
+    program: Program
+    request: Request
+    ring: Atoms
+    integrals: Integrals
+    vectors: dict[str, Polynomial] = field(default_factory=dict)
+    numbers: dict[str, Value] = field(default_factory=dict)
+    sides: dict[tuple[str, bool], Side] = field(default_factory=dict)
+    size: list[int] = field(default_factory=lambda: [0])
+    relative: list[float] = field(default_factory=lambda: [0.0])
+
+
+@dataclass(frozen=True)
+class Quadrature:
+    """A limit by quadrature: ``run`` knows the Z's."""
+
+    run: Run
+    scalars: Mapping[str, Value]
+
+    def expectation(self, function: Function, vectors: tuple[str, ...]) -> Value:
+        """Return E function(Z^x, …); ``UnsuitedError`` where it is beyond quadrature."""
+        try:
+            found = self.run.ring.call(function, [self.run.vectors[name] for name in vectors])
+            return _expected(self.run, found)
+        except REFUSED as error:
+            raise UnsuitedError(f"quadrature: the expectation of {function.name!r}: {error}") from error
+
+
+def solve(program: Program, request: Request) -> Solved:
+    """Return the limit; errors are what another order of quadrature changes, carried on relatively from first to last.
+
+    Raises ``UnsuitedError`` where an expectation is over more than three Gaussian directions that do not fall apart, or
+    where two orders differ (kinks elsewhere than where a number plus a Gaussian is 0).
+    """
+    ring = Atoms()
+    run = Run(program, request, ring, Integrals(ring, request.derivatives == "autograd"))
+    for binding in program.bindings:
+        try:
+            BINDERS[type(binding)](run, binding)
+        except REFUSED as error:
+            raise UnsuitedError(f"quadrature: {bound_names(binding)[0]!r}: {_reason(binding, error)}") from error
+    return Quadrature(run, {name: run.numbers[name] for name in program.outputs if name in run.numbers})
+
+
+def _gaussians(run: Run, b: Gaussians) -> None:
+    """Write joint vectors by a square root of their covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(np.array([[float(value) for value in row] for row in b.covariance]))
+    kept = values > NOTHING * values.max(initial=0.0)
+    root = vectors[:, kept] * np.sqrt(values[kept])
+    first = run.size[0]
+    run.size[0] += root.shape[1]
+    for name, mean, row in zip(b.names, b.mean, root, strict=True):
+        run.vectors[name] = run.ring.form(np.concatenate([np.zeros(first), row])) + float(mean)
+
+
+def _matrix(run: Run, b: GaussianMatrix) -> None:
+    run.sides[b.name, False], run.sides[b.name, True] = Side(), Side()
+
+
+def _constant(run: Run, b: Constant) -> None:
+    run.numbers[b.name] = Value(float(b.limit))
+
+
+def _matmul(run: Run, b: MatMul) -> None:
+    matrix, x = run.program.matrices[b.matrix], run.vectors[b.vector]
+    variance, ratio = float(matrix.variance), float(matrix.rows.ratio / matrix.columns.ratio)
+    scale, opposite = (variance * ratio, variance) if b.transposed else (variance, variance * ratio)
+    length = _expected(run, x * x).mean ** 0.5
+    found = run.ring.form(np.sqrt(scale) * _row(run, run.sides[b.matrix, b.transposed], x, length))
+    other = run.sides[b.matrix, not b.transposed]
+    if other.vectors and run.request.transposes == "dependent":
+        slopes = run.integrals.slopes(x, run.size[0])[other.variables]
+        slopes[np.abs(slopes) < NOTHING * length] = 0
+        weights = np.linalg.solve(other.lower.T, slopes) * scale / np.sqrt(opposite)
+        for weight, vector in zip(weights, other.vectors, strict=True):
+            found = found + float(weight) * vector
+    run.vectors[b.name] = run.ring.gathered(found)
+
+
+def _row(run: Run, side: Side, x: Polynomial, length: float) -> np.ndarray:
+    """Return L_xj at the places of the Gaussians ξ_j; a new direction makes a new ξ."""
+    overlaps = np.array([_expected(run, x * vector).mean for vector in side.vectors])
+    row = np.linalg.solve(side.lower, overlaps) if side.vectors else np.zeros(0)
+    row[np.abs(row) < NOTHING * length] = 0
+    rest = length**2 - float(row @ row)
+    places = list(side.variables)
+    if rest > DEPENDENT * length**2:
+        row = np.append(row, rest**0.5)
+        places.append(run.size[0])
+        run.size[0] += 1
+        side.vectors.append(x)
+        side.rows.append(row)
+        side.variables.append(places[-1])
+    found = np.zeros(run.size[0])
+    found[places] = row
+    return found
+
+
+def _nonlin(run: Run, b: Nonlin) -> None:
+    run.vectors[b.name] = run.ring.call(b.function, _arguments(run, b))
+
+
+def _moment(run: Run, b: Moment) -> None:
+    run.numbers[b.name] = _expected(run, run.ring.call(b.function, _arguments(run, b)))
+
+
+def _arguments(run: Run, b: Nonlin | Moment) -> list[Polynomial]:
+    scalars = [number(run.numbers[name].mean, run.ring) for name in b.scalars]
+    return [*(run.vectors[name] for name in b.vectors), *scalars]
+
+
+BINDERS: Mapping[type[Binding], Callable[[Run, Any], None]] = {
+    Gaussians: _gaussians,
+    GaussianMatrix: _matrix,
+    Constant: _constant,
+    MatMul: _matmul,
+    Nonlin: _nonlin,
+    Moment: _moment,
+}
+
+
+def _expected(run: Run, p: Polynomial) -> Value:
+    """Return E p with its own error and, relative to its terms, the largest of those before it."""
+    mean, error, size = run.integrals.mean(p)
+    whole = error + run.relative[0] * size
+    if size > 0:
+        run.relative[0] = max(run.relative[0], error / size)
+    return Value(mean, whole)
+
+
+def _reason(binding: Binding, error: Exception) -> str:
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{said} ({binding.function.name!r})" if isinstance(binding, Nonlin | Moment) else said
