@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tpbench.bench.claim import ABSENT, LAZY, Claim, ClaimResult, Judged, Point, Verdict
 from tpbench.bench.fold import MOST_TABLES, names, others, shown
-from tpbench.bench.words import SIGNS
+from tpbench.bench.words import BELOW_NOISE, SIGNS
 
 if TYPE_CHECKING:
     from tpbench.bench.engine import Progress as OnProgress
@@ -83,8 +83,7 @@ def estimates_table(result: ClaimResult) -> Table:
             _place(p.step),
             f"{SIGNS.get(p.side, '')}{p.predicted:g} ± {p.tolerance:g}",
             f"{p.rival:g}",
-            f"{e.value:.3f}",
-            f"[{e.low:.3f}, {e.high:.3f}]",
+            *(("none", BELOW_NOISE) if e.below_noise else (f"{e.value:.3f}", f"[{e.low:.3f}, {e.high:.3f}]")),
             MARKS[row.verdict],
             e.note,
         )
@@ -107,7 +106,8 @@ def _told(row: Judged | None) -> str:
         return ""
     e, p = row.estimate, row.estimate.prediction
     where = "".join(f" {word} {value}" for word, value in (("layer", p.layer), ("step", p.step)) if value != ABSENT)
-    return f"{p.quantity}{where} ({p.kind}): {e.value:.2f} [{e.low:.2f}, {e.high:.2f}], theory {p.predicted:g}"
+    found = BELOW_NOISE if e.below_noise else f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"
+    return f"{p.quantity}{where} ({p.kind}): {found}, theory {p.predicted:g}"
 
 
 @contextmanager

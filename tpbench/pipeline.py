@@ -170,7 +170,6 @@ def compute(
     else:
         pooled = serial(initialise=set_threads)
     kinds = (("training", untimed, pooled), ("timing", timed, pool(1, initialise=set_threads)))
-    stages = [(title, group, engine) for title, points, engine in kinds for group in _by_precision(points)]
     return [
         execute(
             group,
@@ -181,18 +180,13 @@ def compute(
             force=force,
             progress=progress(title) if progress else None,
         )
-        for title, group, engine in stages
+        for title, group, engine in kinds
+        if group
     ]
 
 
-def _by_precision(points: Sequence[Point]) -> list[list[Point]]:
-    """Return the points in groups of one dtype, which the header of each run tells: lazy runs may have another."""
-    dtypes = dict.fromkeys(point.config["dtype"] for point in points)
-    return [[point for point in points if point.config["dtype"] == dtype] for dtype in dtypes]
-
-
 def provenance_of(point: Point) -> dict[str, Any]:
-    """Return where and with what the runs are computed that share a point's device and dtype."""
+    """Return where and with what a point is computed, and the runs that are computed with it."""
     from tpbench.bench.provenance import count_cores, provenance
 
     return provenance(point.config["device"], point.config["dtype"], count_cores())

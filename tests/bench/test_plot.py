@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from drawings import (
@@ -16,13 +18,15 @@ from drawings import (
     texts,
 )
 from matplotlib.colors import rgb_to_hsv
+from PIL import Image
 
 from tpbench.bench.claim import (
     ClaimResult,
     Figure,
     Kind,
 )
-from tpbench.bench.plot import FIGURES, canvas, draw, save
+from tpbench.bench.plot import FIGURES, canvas, draw, encode, save
+from tpbench.bench.plot.canvas import style
 
 
 def test_every_kind_of_figure_can_be_drawn() -> None:
@@ -144,3 +148,20 @@ def test_saves_whole_files_and_the_same_bytes_twice(tmp_path: Path) -> None:
     for ours, theirs in zip(paths[:3], paths[3:], strict=True):
         assert ours.read_bytes() == theirs.read_bytes()
     assert paths[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_png_is_what_the_canvas_shows_and_white_stays_white() -> None:
+    rows = power_law("muP", "output", 0.0)
+    drawn = picture(Figure.EXPONENTS, [judge("muP", "output", Kind.EXPONENT, 0.0)], rows)
+    before = drawn.dpi
+    with Image.open(io.BytesIO(encode(drawn, dpi=100))) as image:
+        found = np.asarray(image.convert("RGB"), dtype=int)
+    assert drawn.dpi == before
+    buffer = io.BytesIO()
+    with style():
+        drawn.savefig(buffer, format="png", dpi=100)
+    with Image.open(buffer) as image:
+        whole = np.asarray(image.convert("RGB"), dtype=int)
+    assert found.shape == whole.shape
+    assert (found[(whole == 255).all(axis=-1)] == 255).all()
+    assert np.abs(found - whole).mean() < 1

@@ -60,13 +60,34 @@ def test_convergence_draws_bias_and_spread() -> None:
     assert {legend.BIAS, legend.SPREAD} <= set(entries(drawn))
 
 
-def test_convergence_draws_at_most_four_steps() -> None:
+def test_convergence_draws_two_steps_of_an_error_and_says_which_it_leaves_out() -> None:
     steps = (0, 1, 2, 5, 10, 20, 50)
     judged = [judge("muP", "output-error", Kind.SPREAD, -0.5, step=step) for step in steps]
     drawn = picture(Figure.CONVERGENCE, judged, pd.concat(errors(step) for step in steps))
-    shown = [panel.get_title(loc="left").rpartition(" ")[2] for panel in drawn.axes]
-    assert len(shown) == 4
-    assert (shown[0], shown[-1]) == ("0", "50")
+    assert [panel.get_title(loc="left").rpartition(" ")[2] for panel in drawn.axes] == ["0", "50"]
+    assert drawn.get_suptitle().endswith("Judged as well, and not drawn: output error at step 1, 2, 5, 10, 20.")
+
+
+def test_convergence_draws_the_last_step_of_a_value_under_every_parametrization() -> None:
+    steps = {"muP": (1, 8), "NTP": (2, 4)}
+    judged = [judge(name, "rival-share", Kind.VALUE, 0, step=step) for name, own in steps.items() for step in own]
+    rows = pd.concat(power_law(name, "rival-share", -1.0, step=step) for name, own in steps.items() for step in own)
+    drawn = picture(Figure.CONVERGENCE, judged, rows)
+    assert [panel.get_title(loc="left").rpartition(" ")[2] for panel in drawn.axes] == ["8", "4"]
+    assert drawn.get_suptitle().endswith("not drawn: share of the rival's limit at step 1, 2.")
+    whole = picture(Figure.CONVERGENCE, judged[1:2], rows)
+    assert "not drawn" not in whole.get_suptitle()
+
+
+def test_a_bias_that_could_be_any_power_has_no_fitted_line() -> None:
+    unbounded = {"value": 1.0, "low": -3.0, "high": 5.0}
+    for changes, fits in ((unbounded, 0), ({**unbounded, "high": 4.9}, 1)):
+        row = judge("muP", "output-error", Kind.BIAS, -1, step=5, **changes)
+        drawn = picture(Figure.CONVERGENCE, [row], errors(5))
+        (axes,) = drawn.axes
+        assert len(lines(axes, legend.FIT)) == fits
+        assert len(lines(axes, legend.THEORY)) == 1
+        assert ("bias has no exponent: below the noise, theory −1 ✓" in texts(drawn)) == (fits == 0)
 
 
 def test_convergence_marks_a_bias_below_the_noise() -> None:

@@ -56,6 +56,17 @@ def test_trajectories_draws_means_bands_and_the_limit() -> None:
     assert legend.BAND in entries(drawn)
 
 
+def test_trajectories_of_many_parametrizations_draw_fewer_outputs_and_say_so() -> None:
+    rows = trajectories([ABSENT])
+    four = pd.concat(rows.assign(parametrization=name) for name in ("muP", "NTP", "SP", "mine"))
+    drawn = picture(Figure.TRAJECTORIES, [], four)
+    assert [axes.get_title(loc="left") for axes in drawn.axes] == [
+        f"{name}, output 0" for name in ("muP", "NTP", "SP", "mine")
+    ]
+    assert drawn.get_suptitle().endswith("Drawn are the first 1 of the 5 outputs recorded.")
+    assert "Drawn are" not in picture(Figure.TRAJECTORIES, [], rows[rows["index"] < 3]).get_suptitle()
+
+
 def test_trajectories_follow_one_seed_where_the_limit_depends_on_it() -> None:
     rows = trajectories([0, 1])
     drawn = picture(Figure.TRAJECTORIES, [], rows)

@@ -27,6 +27,13 @@ def test_intervals_have_the_decimals_they_need(half: float, text: str) -> None:
     assert words.interval(estimate) == text
 
 
+def test_a_bias_below_the_noise_has_no_exponent() -> None:
+    bias = Estimate(replace(THEORY, kind=Kind.BIAS), 1.0, 2.0, 9, -3.0, 5.0, (64,))
+    assert words.interval(bias) == "no exponent: below the noise"
+    assert words.interval(replace(bias, high=4.5)) == "1.00 [−3.00, 4.50]"
+    assert words.interval(replace(bias, prediction=THEORY)) == "1.00 [−3.00, 5.00]"
+
+
 def test_bounds_and_unknown_quantities_are_written() -> None:
     bound = replace(THEORY, side=Side.AT_MOST)
     assert words.theory(bound) == "≤ 1/2"

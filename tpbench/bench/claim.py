@@ -172,6 +172,10 @@ class Prediction:
             )
 
 
+BIAS_POWERS = (-1.0, 3.0)
+"""The least and the largest power p of n^(-p) among which that of a bias is sought."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A prediction with what was measured: ``value`` and its 95% confidence interval [low, high].
@@ -191,6 +195,12 @@ class Estimate:
     widths: tuple[int, ...]
     note: str = ""
     diverged: tuple[int, ...] = ()
+
+    @property
+    def below_noise(self) -> bool:
+        """Whether this is the exponent of a bias that noise hides: any power that was sought fits it."""
+        reach = (self.high - self.low) / 2
+        return self.prediction.kind is Kind.BIAS and reach >= (BIAS_POWERS[1] - BIAS_POWERS[0]) * (1 - 1e-9)
 
 
 class Verdict(StrEnum):
@@ -262,6 +272,7 @@ class Figure(StrEnum):
 
     EXPONENTS = "exponents"  # size against width, a panel a quantity and layer
     TRAJECTORIES = "trajectories"  # outputs of finite widths over steps, against the limit
+    RESIDUALS = "residuals"  # how far such outputs are from their target 1, of which the claim names each
     CONVERGENCE = "convergence"  # bias and spread against width
     COST = "cost"  # seconds and bytes a step against width
     EPOCHS = "epochs"  # a quantity of finite widths over epochs, against the limits
@@ -288,7 +299,7 @@ class Claim:
     it raises ``ValueError`` where the claim does not apply to that table, saying why. ``axis`` places the
     parametrizations of a family (``Figure.FAMILY``); ``atlas`` makes the charts (``atlas.Atlas``) on which its
     configurations are drawn, by label (``Figure.REGIMES``); ``outputs`` says in words what the outputs of
-    ``Figure.TRAJECTORIES`` are, by index.
+    ``Figure.TRAJECTORIES`` and ``Figure.RESIDUALS`` are, by index.
     """
 
     name: str

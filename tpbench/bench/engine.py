@@ -30,6 +30,10 @@ Work = Callable[[Point], str]
 OnDone = Callable[[Point, str], None]
 """Is told each point with what ``Work`` returned for it."""
 
+OF_A_RUN = ("device", "dtype")
+"""What of the provenance the configuration of each run says for itself: runs of several dtypes are computed together.
+"""
+
 Initialise = Callable[[int], None]
 """Prepares a process for runs with that many threads (this package knows no numerical library)."""
 
@@ -93,7 +97,8 @@ def execute(
 
     A damaged file is set aside and its run computed again. A run that raises is recorded in ``failed`` with the
     last line of its traceback, and the others go on. A point given twice is run once. ``provenance`` goes into
-    every header, with the engine's number of threads and the run's own start time.
+    every header, with the engine's number of threads, the run's own start time and, where its configuration says
+    them, its own device and dtype.
 
     Raises ``StoreError`` when the store cannot be written, ``Interrupted`` on a keyboard interrupt, and
     ``WorkersDied``.
@@ -157,7 +162,8 @@ class StoredRun:
         try:
             rows = tuple(self.run(point))
             seconds = time.perf_counter() - clock
-            write_run(self.runs, point, rows, {**self.provenance, "started": started}, seconds)
+            own = {key: point.config[key] for key in OF_A_RUN if key in point.config}
+            write_run(self.runs, point, rows, {**self.provenance, **own, "started": started}, seconds)
         except StoreError:
             raise
         except Exception:

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tpbench.bench.claim import Estimate, Kind, Prediction
+from tpbench.bench.claim import BIAS_POWERS, Estimate, Kind, Prediction
 from tpbench.bench.extremes import largest, of_each_index, smallest
 from tpbench.bench.fit import combined_freedom, variance_law, weighted_fit
 from tpbench.bench.monotone import highest_fall, highest_rise, largest_fall, largest_rise
@@ -196,7 +196,8 @@ def _at_narrowest(found: list[Sample], correction: float) -> tuple[float, float,
     return float(by_seed.mean()), error, len(by_seed) - 1.0
 
 
-POWERS = np.arange(-1.0, 3.0005, 0.002)
+STEP = 0.002
+POWERS = np.arange(BIAS_POWERS[0], BIAS_POWERS[1] + STEP / 4, STEP)
 LEAST_BEND, MOST_BEND = -0.9, 3.0
 
 

@@ -47,6 +47,18 @@ TERMS = {
     "kernel-term": Term("term of the tangent kernel", "Θ_l"),
     "fourth-cumulant": Term("fourth cumulant of the output", "κ₄(f)"),
     "neuron-cumulant": Term("dependence of two neurons", "Cov(h², h′²)"),
+    "program-moment": Term("moment by a program", "⟨x, Mx⟩ − τ∞"),
+    "trace-moment": Term("moment by a trace", "tr M/n − τ∞"),
+    "scale-free-moment": Term("second moment at a given first", "m₂ − τ∞"),
+    "spectral-distance": Term("eigenvalues off the quantiles", "|λ − γ|"),
+    "largest-eigenvalue": Term("largest eigenvalue off its edge", "λ₁ − λ∞"),
+    "smallest-eigenvalue": Term("smallest eigenvalue off its edge", "λₙ − λ∞"),
+    "independent-share": Term("share of independent transposes"),
+    "moment-error": Term("error of averages", "⟨ψ⟩ − E ψ(Z)"),
+    "mean-moment-error": Term("mean error of averages", "⟨ψ⟩ − E ψ(Z)"),
+    "coordinate-moment": Term("conditional moments over Gaussian ones", "E(W x)ᵏ/(k−1)!! − 1"),
+    "drawn-moment": Term("fourth moment of coordinates, over the Gaussian one"),
+    "pair-dependence": Term("dependence of two neurons", "HSIC(h, h′)/HSIC(h, h)"),
     "law-error": Term("distance of the output's law from the limit's", "P − Φ"),
     "quadratic-linear": Term("quadratic less linear model", "F₂ − F₁"),
     "network-quadratic": Term("network less quadratic model", "f − F₂"),
@@ -62,9 +74,12 @@ TERMS = {
     "loss": Term("loss"),
     "limit": Term("infinite-width limit"),
     "rival-share": Term("share of the rival's limit"),
+    "progress-ratio": Term("progress over the flow's"),
     "mean-error": Term("error of the mean", "f − m∞"),
     "mean-share": Term("rival's share of the mean"),
     "covariance-share": Term("rival's share of the covariance"),
+    "mean-ratio": Term("size of the mean over the law's"),
+    "variance-ratio": Term("variance over the law's"),
     "critical-rate": Term("largest stable rate over the limit's", "η/η∞"),
     "growth-below-edge": Term("growth a step below the edge"),
     "growth-above-edge": Term("growth a step above the edge"),
@@ -133,13 +148,19 @@ def exact(value: float) -> str:
     return number(value)
 
 
+BELOW_NOISE = "no exponent: below the noise"
+"""What is written for the exponent of a bias that could be any power."""
+
+
 def interval(estimate: Estimate) -> str:
-    """Write an estimate with its 95% confidence interval.
+    """Write an estimate with its 95% confidence interval, or why there is none.
 
     The narrower the interval, the more decimals: down to the first digit of its half-width, at least two.
     """
     if math.isnan(estimate.value):
         return "no estimate"
+    if estimate.below_noise:
+        return BELOW_NOISE
     half = (estimate.high - estimate.low) / 2
     fine = math.isfinite(half) and half > 0
     digits = min(max(2, -math.floor(math.log10(half))), 6) if fine else 2

@@ -66,7 +66,7 @@ CLAIM = Claim(
     rival="They grow like n^(1/2), as when a 1/sqrt(n) is forgotten.",
     experiment="training",
     sweeps={
-        "smoke": sweep(STABLE, {64: 128, 128: 96, 256: 64, 512: 32, 1024: 16}, SETTINGS),
+        "smoke": sweep(STABLE, {64: 64, 128: 48, 256: 32, 512: 24, 1024: 12}, SETTINGS),
         "nightly": sweep(
             STABLE,
             {64: 256, 128: 256, 256: 128, 512: 64, 1024: 32, 2048: 16},

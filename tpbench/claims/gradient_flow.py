@@ -103,5 +103,7 @@ CLAIM = Claim(
         ),
     ),
     figures=(Figure.TRAJECTORIES, Figure.CONVERGENCE),
-    notes="The trajectories are drawn without the part that each network's own f_0 contributes to its limit.",
+    notes="The trajectories are drawn without the part that each network's own f_0 contributes to its limit. The "
+    "progress ratio is the component of the networks' change f_t - f_0 along the flow's, over the flow's length: 1 "
+    "where networks go at the flow's speed, judged at the first step recorded, since later both are near the targets.",
 )

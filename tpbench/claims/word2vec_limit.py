@@ -60,7 +60,7 @@ CLAIM = Claim(
     rival="It converges to the other regime's limit.",
     experiment="word2vec-limit",
     sweeps={
-        "smoke": sweep(TABLES, {32: 96, 64: 96, 128: 64, 256: 48, 512: 16}, SETTINGS, block=16),
+        "smoke": sweep(TABLES, {32: 64, 64: 64, 128: 64, 256: 48, 512: 16}, SETTINGS, block=16),
         "nightly": sweep(TABLES, {64: 32, 128: 32, 256: 32, 512: 24, 1024: 16, 2048: 12}, SETTINGS, variants=VARIANTS),
         "full": sweep(
             TABLES,

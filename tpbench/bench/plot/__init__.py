@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
@@ -24,6 +25,7 @@ from tpbench.bench.plot.map import draw_map
 from tpbench.bench.plot.powers import draw_costs, draw_exponents
 from tpbench.bench.plot.ranked import draw_ranked
 from tpbench.bench.plot.regimes import draw_regimes
+from tpbench.bench.plot.residuals import draw_residuals
 from tpbench.bench.plot.trajectories import draw_trajectories
 
 Drawer = Callable[[Claim, ClaimResult, pd.DataFrame], Picture]
@@ -31,6 +33,7 @@ Drawer = Callable[[Claim, ClaimResult, pd.DataFrame], Picture]
 FIGURES: Mapping[Figure, Drawer] = {
     Figure.EXPONENTS: draw_exponents,
     Figure.TRAJECTORIES: draw_trajectories,
+    Figure.RESIDUALS: draw_residuals,
     Figure.CONVERGENCE: draw_convergence,
     Figure.COST: draw_costs,
     Figure.EPOCHS: draw_epochs,
@@ -109,8 +112,9 @@ def _png(picture: Picture, dpi: int) -> bytes:
     try:
         picture.dpi = dpi
         canvas = FigureCanvasAgg(picture)
-        canvas.draw()  # lays it out as well
-        drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
+        canvas.draw()  # type: ignore[no-untyped-call]  # lays it out as well
+        pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        drawn = Image.frombuffer("RGBA", canvas.get_width_height(), pixels, "raw", "RGBA", 0, 1)
         smaller = io.BytesIO()
         _fewer_colours(drawn.convert("RGB")).save(smaller, "png")
     finally:
@@ -124,8 +128,7 @@ def _fewer_colours(image: Image.Image) -> Image.Image:
     An octree finds them eight times as fast as the median cut, but mixes white with the lightest greys.
     """
     fewer = image.quantize(256, method=Image.Quantize.FASTOCTREE)
-    colours, background = fewer.getpalette() or [], fewer.getpixel((0, 0))
-    assert isinstance(background, int), "a pixel of an image with a palette is a place in it"
-    colours[3 * background : 3 * background + 3] = image.getpixel((0, 0))  # type: ignore[assignment]
+    colours, place = list(fewer.getpalette() or ()), np.asarray(fewer)[0, 0]
+    colours[3 * place : 3 * place + 3] = np.asarray(image)[0, 0].tolist()
     fewer.putpalette(colours)
     return fewer

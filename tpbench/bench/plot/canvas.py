@@ -146,13 +146,18 @@ def spots(groups: Sequence[int]) -> list[Spot]:
     return placed
 
 
-def sheet(claim: Claim, placed: Sequence[Spot], lines: int = 0) -> tuple[Picture, list[Axes]]:
-    """Return an empty picture titled with the claim, and its panels with room for ``lines`` above each."""
+def sheet(claim: Claim, placed: Sequence[Spot], lines: int = 0, aside: str = "") -> tuple[Picture, list[Axes]]:
+    """Return an empty picture titled with the claim, and its panels with room for ``lines`` above each.
+
+    ``aside`` follows the title: what of the claim the picture leaves out.
+    """
     rows, columns = max(row for row, _ in placed) + 1, max(column for _, column in placed) + 1
     width = max(NARROWEST, columns * PANEL_WIDTH)
     title = textwrap.fill(claim.statement, int(13.2 * width))
     if claim.rival:
         title += "\n" + textwrap.fill(f"Rival: {claim.rival}", int(13.2 * width))
+    if aside:
+        title += "\n" + textwrap.fill(aside, int(13.2 * width))
     height = 0.9 + 0.19 * (title.count("\n") + 1) + rows * (PANEL_HEIGHT + LINE_HEIGHT * lines)
     picture = Picture(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(picture)
@@ -226,5 +231,8 @@ def subject(quantity: str, layer: int, step: int) -> str:
 def finding(name: str, judged: Judged) -> str:
     """Return one line: ``muP 0.49 [0.46, 0.52], theory 1/2 ✓``."""
     estimate = judged.estimate
-    name += ":" if parametrization_of(name) != name else ""  # a variant may end in a number
+    if estimate.below_noise:
+        name += " has"
+    elif parametrization_of(name) != name:
+        name += ":"  # a variant may end in a number
     return f"{name} {interval(estimate)}, theory {theory(estimate.prediction)} {MARKS[judged.verdict]}"

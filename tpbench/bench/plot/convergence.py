@@ -16,7 +16,8 @@ from tpbench.bench.plot.legend import left_out, swatches, write_legend
 from tpbench.bench.plot.summary import Curve, bias, by_weights, mean, select, spread
 from tpbench.bench.words import term
 
-MOST_STEPS = 4
+MOST_STEPS = 2
+MOST_VALUE_STEPS = 1  # the last: there a rival has come furthest
 
 
 class Rate(NamedTuple):
@@ -52,7 +53,8 @@ def draw_convergence(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> P
     width.
 
     A panel a parametrization, quantity, layer and step for the errors (at most ``MOST_STEPS`` steps, spread
-    evenly over those predicted), a panel a quantity, layer and step for the values.
+    evenly over those predicted), a panel a quantity, layer and step for the values (the last step of every
+    parametrization). The title says what is left out.
     """
     groups = [*_errors(result), _values(result)]
     panels = [panel for group in groups for panel in group]
@@ -62,7 +64,7 @@ def draw_convergence(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> P
     named = canvas.looks((row.estimate.prediction.parametrization for panel in panels for row in panel.judged), weights)
     lines = max(len(panel.judged) for panel in panels)
     placed = canvas.spots([len(group) for group in groups if group])
-    picture, axes = canvas.sheet(claim, placed, lines)
+    picture, axes = canvas.sheet(claim, placed, lines, _left_out(result, panels))
     for space, panel in zip(axes, panels, strict=True):
         panel.draw(space, rows, panel.judged, named)
     kinds = {row.estimate.prediction.kind for panel in panels for row in panel.judged}
@@ -87,12 +89,29 @@ def _errors(result: ClaimResult) -> list[list[Panel]]:
 
 
 def _values(result: ClaimResult) -> list[Panel]:
+    steps: dict[tuple[str, str, int], list[int]] = {}
+    for row in result.judged:
+        theory = row.estimate.prediction
+        steps.setdefault((theory.parametrization, theory.quantity, theory.layer), []).append(theory.step)
     found: dict[tuple[str, int, int], list[Judged]] = {}
     for row in result.judged:
         theory = row.estimate.prediction
-        if theory.kind is Kind.VALUE:
+        own = sorted(set(steps[theory.parametrization, theory.quantity, theory.layer]))
+        if theory.kind is Kind.VALUE and theory.step in own[-MOST_VALUE_STEPS:]:
             found.setdefault((theory.quantity, theory.layer, theory.step), []).append(row)
     return [Panel(_draw_values, judged) for judged in found.values()]
+
+
+def _left_out(result: ClaimResult, panels: Iterable[Panel]) -> str:
+    """Say which judged steps of which quantities have no panel."""
+    drawn = {id(row) for panel in panels for row in panel.judged}
+    steps: dict[str, set[int]] = {}
+    for row in result.judged:
+        theory = row.estimate.prediction
+        if theory.kind in (*RATES, Kind.VALUE) and id(row) not in drawn:
+            steps.setdefault(term(theory.quantity).words, set()).add(theory.step)
+    told = [f"{words} at step {', '.join(map(str, sorted(found)))}" for words, found in steps.items()]
+    return f"Judged as well, and not drawn: {'; '.join(told)}." if told else ""
 
 
 def _draw_rates(axes: Axes, rows: pd.DataFrame, judged: Sequence[Judged], named: Mapping[str, Look]) -> None:

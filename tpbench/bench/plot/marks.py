@@ -62,7 +62,8 @@ def slopes(axes: Axes, estimate: Estimate, curve: Curve, look: Look) -> None:
 
     All run through the widest point, where theory should hold best (among those, if any, whose interval excludes
     zero): an exponent belongs to infinite width, and a fit that carries a finite-width correction bends away from
-    its power law at narrow widths, as the points do. The fit is drawn over the estimate's widths.
+    its power law at narrow widths, as the points do. The fit is drawn over the estimate's widths; there is none of a
+    bias below the noise.
     """
     if not len(curve.widths):
         return
@@ -70,7 +71,7 @@ def slopes(axes: Axes, estimate: Estimate, curve: Curve, look: Look) -> None:
     last = clear[-1] if len(clear) else len(curve.widths) - 1
     x, y = curve.widths[last], curve.values[last]
     fitted = curve.within(estimate.widths)
-    if len(fitted.widths) and np.isfinite(estimate.value):
+    if len(fitted.widths) and np.isfinite(estimate.value) and not estimate.below_noise:
         span = np.geomspace(fitted.widths.min(), fitted.widths.max(), 33)
         axes.plot(span, y * (span / x) ** estimate.value, color=look.colour, lw=1.4, label=FIT)
         edges = [y * (span / x) ** slope for slope in (estimate.low, estimate.high)]

@@ -18,6 +18,7 @@ from tpbench.bench.plot.legend import write_legend
 
 FINITE, LIMIT = "output", "limit"
 MOST_INDICES = 3
+MOST_PANELS = 6
 MOST_WIDTHS = 6
 LIMIT_LABEL = "infinite width (theory)"
 
@@ -41,7 +42,8 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
 
     Finite widths are means over seeds with a band of one standard deviation either way; where the limit
     depends on the seed, a mean would hide that, and the first seed's trajectories are drawn. At most
-    ``MOST_INDICES`` outputs and ``MOST_WIDTHS`` widths, spread evenly over those measured.
+    ``MOST_INDICES`` outputs, fewer where there are more than ``MOST_PANELS`` panels, which the title tells, and
+    ``MOST_WIDTHS`` widths, spread evenly over those measured.
     """
     scenes = _scenes(rows)
     if not scenes:
@@ -50,7 +52,9 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
     chosen = canvas.thin(measured, MOST_WIDTHS)
     colours = dict(zip(chosen, canvas.palette("flare", len(chosen)), strict=True))
     groups = [sum(scene.parametrization == name for scene in scenes) for name in _names(scenes)]
-    picture, axes = canvas.sheet(claim, canvas.spots(groups))
+    shown, there = len({scene.index for scene in scenes}), len(_outputs(rows)["index"].unique())
+    aside = "" if shown == there else f"Drawn are the first {shown} of the {there} outputs recorded."
+    picture, axes = canvas.sheet(claim, canvas.spots(groups), aside=aside)
     labels: dict[str, bool] = {}
     for panel, scene in zip(axes, scenes, strict=True):
         for width, colour in colours.items():
@@ -68,15 +72,20 @@ def draw_trajectories(claim: Claim, result: ClaimResult, rows: pd.DataFrame) -> 
 
 def _scenes(rows: pd.DataFrame) -> list[Scene]:
     """Group the rows by parametrization and index, for the first few indices."""
-    outputs = rows[rows["quantity"].isin((FINITE, LIMIT)) & (rows["step"] != ABSENT)]
-    indices = sorted(outputs["index"].unique())[:MOST_INDICES]
+    outputs = _outputs(rows)
+    names = outputs["parametrization"].unique()
+    indices = sorted(outputs["index"].unique())[: max(1, min(MOST_INDICES, MOST_PANELS // max(1, len(names))))]
     scenes = []
-    for name in outputs["parametrization"].unique():
+    for name in names:
         for index in indices:
             part = outputs[(outputs["parametrization"] == name) & (outputs["index"] == index)]
             if len(part):
                 scenes.append(_scene(str(name), int(index), part))
     return scenes
+
+
+def _outputs(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["quantity"].isin((FINITE, LIMIT)) & (rows["step"] != ABSENT)]
 
 
 def _scene(name: str, index: int, rows: pd.DataFrame) -> Scene:

@@ -39,6 +39,11 @@ CAPTIONS = {
         "Outputs over training. Finite networks, from light (narrow) to dark (wide), should close in on the black "
         "dashed line, the network of infinite width."
     ),
+    Figure.RESIDUALS: (
+        "How far outputs are from their target over training, on a logarithmic axis: what converges falls, what "
+        "diverges rises. Finite networks, from light (narrow) to dark (wide), should close in on the dashed line of "
+        "their colour, the network of infinite width."
+    ),
     Figure.CONVERGENCE: (
         f"Distance to the limit against width: bias (the mean over seeds) and spread. {_POWERS} Panels against "
         "1/width show a value with its extrapolation to infinite width, at 0."

@@ -66,11 +66,15 @@ class Atoms:
         return float(value)  # type: ignore[arg-type]
 
     def form(self, slopes: np.ndarray) -> Polynomial:
-        """Return a Gaussian form as a polynomial."""
-        if not np.any(slopes):
+        """Return a Gaussian form as a polynomial; equal forms are one atom, so that they cancel."""
+        kept = np.trim_zeros(slopes, "b")
+        if not kept.size:
             return number(0, self)
-        self.atoms.append(Form(slopes))
-        return variable(len(self.atoms) - 1, self)
+        key = kept.tobytes()
+        if key not in self.known:
+            self.atoms.append(Form(kept))
+            self.known[key] = len(self.atoms) - 1
+        return variable(self.known[key], self)
 
     def call(self, function: Function, arguments: Sequence[Polynomial]) -> Polynomial:
         """Return a function of a program of polynomials: falling apart where it can, else as one opaque atom."""

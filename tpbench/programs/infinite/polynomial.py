@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ def rational(value: object) -> Fraction:
             raise TooLargeError(f"an exact number has more than {BITS} bits")
         return found
     if isinstance(value, float):
-        if math.isfinite(value) and (short := Fraction(value)).denominator <= SHORT:
+        if abs(value) < 2**32 and (short := Fraction(value)).denominator <= SHORT:
             return short
         raise TypeError(f"{value!r} is a decimal and no exact number: write Fraction({str(value)!r}) if it is one")
     raise TypeError(f"{type(value).__name__} is no exact number")

@@ -32,25 +32,18 @@ from tpbench.programs.instructions import (
 )
 from tpbench.programs.program import Program
 
-DEPENDENT = 1e-11
-"""Share of a vector's square outside the span of those before it, below which it counts as within."""
-NOTHING = 1e-13
-"""Share of a vector's length below which a coefficient is rounding."""
+DEPENDENT = 1e-13
+"""Share of its terms' sizes below which the square of what is left of a vector beside others counts as rounding."""
+NOTHING = 1e-14
+"""Share of the largest coefficient, or of a vector's length, below which a coefficient is rounding."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What a matrix, or its transpose, has multiplied: independent vectors, the rows of L, and their Gaussians ξ."""
+    """What a matrix, or its transpose, has multiplied: an orthonormal basis, and the Gaussians ξ that stand for it."""
 
-    vectors: list[Polynomial] = field(default_factory=list)
-    rows: list[np.ndarray] = field(default_factory=list)
+    basis: list[Polynomial] = field(default_factory=list)
     variables: list[int] = field(default_factory=list)
-
-    @property
-    def lower(self) -> np.ndarray:
-        """L, lower triangular."""
-        size = len(self.rows)
-        return np.array([np.pad(row, (0, size - len(row))) for row in self.rows]).reshape(size, size)
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ def solve(program: Program, request: Request) -> Solved:
 def _gaussians(run: Run, b: Gaussians) -> None:
     """Write joint vectors by a square root of their covariance, which may be singular."""
     values, vectors = np.linalg.eigh(np.array([[float(value) for value in row] for row in b.covariance]))
-    kept = values > NOTHING * values.max(initial=0.0)
+    kept = values > 1e-13 * values.max(initial=0.0)
     root = vectors[:, kept] * np.sqrt(values[kept])
     first = run.size[0]
     run.size[0] += root.shape[1]
@@ -126,32 +119,43 @@ def _matmul(run: Run, b: MatMul) -> None:
     length = _expected(run, x * x).mean ** 0.5
     found = run.ring.form(np.sqrt(scale) * _row(run, run.sides[b.matrix, b.transposed], x, length))
     other = run.sides[b.matrix, not b.transposed]
-    if other.vectors and run.request.transposes == "dependent":
+    if other.basis and run.request.transposes == "dependent":
         slopes = run.integrals.slopes(x, run.size[0])[other.variables]
-        slopes[np.abs(slopes) < NOTHING * length] = 0
-        weights = np.linalg.solve(other.lower.T, slopes) * scale / np.sqrt(opposite)
-        for weight, vector in zip(weights, other.vectors, strict=True):
-            found = found + float(weight) * vector
-    run.vectors[b.name] = run.ring.gathered(found)
+        weights = slopes * scale / np.sqrt(opposite)
+        for slope, weight, vector in zip(slopes, weights, other.basis, strict=True):
+            if abs(slope) > NOTHING * length:
+                found = found + float(weight) * vector
+    run.vectors[b.name] = run.ring.gathered(_without_rounding(found))
 
 
 def _row(run: Run, side: Side, x: Polynomial, length: float) -> np.ndarray:
-    """Return L_xj at the places of the Gaussians ξ_j; a new direction makes a new ξ."""
-    overlaps = np.array([_expected(run, x * vector).mean for vector in side.vectors])
-    row = np.linalg.solve(side.lower, overlaps) if side.vectors else np.zeros(0)
-    row[np.abs(row) < NOTHING * length] = 0
-    rest = length**2 - float(row @ row)
-    places = list(side.variables)
-    if rest > DEPENDENT * length**2:
-        row = np.append(row, rest**0.5)
-        places.append(run.size[0])
+    """Return L_xj at the places of the Gaussians ξ_j; a new direction makes a new ξ.
+
+    What is left of x beside the basis is subtracted term by term, so that a small step away from it is not lost in the
+    difference of large squares; where its terms do not cancel by themselves, the gap goes into the error.
+    """
+    found, rest = np.zeros(run.size[0] + 1), x
+    for vector, index in zip(side.basis, side.variables, strict=True):
+        weight = _expected(run, x * vector).mean
+        if abs(weight) > NOTHING * length:
+            found[index] = weight
+            rest = rest - weight * vector
+    rest = run.ring.gathered(rest)
+    square, error, size = run.integrals.mean(rest * rest)
+    noise = max(DEPENDENT * size, 10 * error)
+    if square > max(noise, (NOTHING * length) ** 2):
+        side.basis.append(_without_rounding(rest) * float(square**-0.5))
+        side.variables.append(run.size[0])
+        found[run.size[0]] = square**0.5
         run.size[0] += 1
-        side.vectors.append(x)
-        side.rows.append(row)
-        side.variables.append(places[-1])
-    found = np.zeros(run.size[0])
-    found[places] = row
+    elif length:
+        run.relative[0] = max(run.relative[0], noise**0.5 / length)
     return found
+
+
+def _without_rounding(p: Polynomial) -> Polynomial:
+    largest = max(map(abs, p.terms.values()), default=0.0)
+    return Polynomial({m: v for m, v in p.terms.items() if abs(v) > NOTHING * largest}, p.ring)
 
 
 def _nonlin(run: Run, b: Nonlin) -> None:
