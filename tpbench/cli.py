@@ -15,6 +15,7 @@ from tpbench.data_command import data_app
 from tpbench.exit import REFUTED, bad_input
 from tpbench.limit_command import limit_command
 from tpbench.predict_command import predict_command
+from tpbench.program_command import program_command
 from tpbench.word2vec.command import word2vec_command
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _summary_in(path: Path) -> Path:
 app.command("check")(check_command)
 app.command("predict")(predict_command)
 app.command("limit")(limit_command)
+app.command("program")(program_command)
 app.command("word2vec")(word2vec_command)
 app.add_typer(data_app, name="data")
 

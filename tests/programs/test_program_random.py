@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -110,7 +112,7 @@ def test_simplest_choices_make_the_simplest_program() -> None:
         ({"moments": 0}, "got 4 and 0"),
     ],
 )
-def test_refuses_what_is_too_little(settings_: dict[str, int], message: str) -> None:
+def test_refuses_what_is_too_little(settings_: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         random_program(lambda count: 0, **settings_)
     with pytest.raises(ValueError, match="numbered from 0, got -1"):

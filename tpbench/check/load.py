@@ -27,7 +27,7 @@ def load_factory(word: str) -> Callable[[int], Any]:
             f"say where the factory is as file.py:function or package.module:function, got {word!r}; "
             "function(width) returns (model, optimizer), and maybe a batch and a loss"
         )
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
+    module = load_module(where)
     found = getattr(module, name, None)
     if found is None:
         functions = {key: None for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
@@ -36,6 +36,11 @@ def load_factory(word: str) -> Callable[[int], Any]:
         raise ValueError(f"{word} is a {type(found).__name__}, not a function of the width")
     factory: Callable[[int], Any] = found
     return factory
+
+
+def load_module(where: str) -> ModuleType:
+    """Return the module of a file's path or of a dotted name; ``ValueError`` as for ``load_factory``."""
+    return _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
 
 
 def _from_file(path: Path) -> ModuleType:

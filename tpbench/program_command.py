@@ -1,0 +1,251 @@
+"""``tpbench program``: options, tables, JSON and pictures. Imports no torch until it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tpbench.exit import REFUTED, bad_input
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tpbench.bench.claim import Estimate
+    from tpbench.program_study import Request, Study
+    from tpbench.programs import Program
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def program_command(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py[:NAME]",
+            help="A file with a program, named `program` or NAME: a Program, or a function without arguments that "
+            "returns one (maybe by trace).",
+        ),
+    ],
+    widths: Annotated[str, typer.Option(help="Widths to sample; five or more see finite-width corrections.")] = (
+        "64,256,1024,4096,16384"
+    ),
+    seeds: Annotated[int, typer.Option(help="Samples at every width.")] = 64,
+    weights: Annotated[str, typer.Option(help="dense, lazy (the same law, never built) or auto.")] = "auto",
+    method: Annotated[str, typer.Option(help="Of the limit: auto, exact, quadrature or sobol.")] = "auto",
+    points: Annotated[str, typer.Option(help="Of sobol: powers of two to extrapolate over.")] = "1024,2048,4096",
+    replicates: Annotated[int, typer.Option(help="Of sobol: independent scrambles.")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plot: Annotated[Path | None, typer.Option(help="Draw bias and spread against width: .png, .svg or .pdf.")] = None,
+    graph: Annotated[Path | None, typer.Option(help="Draw the program as a graph: .png, .svg or .pdf.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
+) -> None:
+    """Print a Tensor Program, its limit at infinite width, and how samples of growing width approach that.
+
+    Exit status 3 when the samples refute the limit or its rates.
+    """
+    options = dict(locals())
+    with bad_input():
+        for option, path in (("--plot", plot), ("--graph", graph)):
+            if path is not None and path.suffix not in FORMATS:
+                raise ValueError(
+                    f"{option} writes {', '.join(FORMATS)}; got {str(path)!r}: end the name with one of them"
+                )
+        request = _request(options)
+        from tpbench.program_file import read_program
+
+        name, found = read_program(file)
+        _run(name, found, request, plot, graph, as_json=as_json)
+
+
+def _run(
+    name: str, program: Program, request: Request, plot: Path | None, graph: Path | None, *, as_json: bool
+) -> None:
+    from tpbench.bench.claim import Verdict
+    from tpbench.console import status_line, stdout
+    from tpbench.program_study import study
+
+    if not as_json:
+        stdout().print(str(program), highlight=False, markup=False, soft_wrap=True)
+    if graph is not None:
+        from tpbench.programs.graph import draw
+
+        _save(draw(program), graph)
+    with status_line("limit and samples"):
+        found = study(name, program, request)
+    if as_json:
+        print(json.dumps(_as_json(found), indent=1, ensure_ascii=False))
+    else:
+        _print(found)
+    if plot is not None:
+        from tpbench.bench.plot import draw as draw_claim
+        from tpbench.program_study import as_claim
+
+        for picture in draw_claim(as_claim(found), found.result, found.rows).values():
+            _save(picture, plot)
+    raise typer.Exit(REFUTED if found.verdict is Verdict.REFUTED else 0)
+
+
+def _save(picture: Any, path: Path) -> None:
+    from tpbench.bench.plot import save
+
+    for written in save({path.stem: picture}, path.parent, (path.suffix[1:],)):
+        print(f"picture: {written}", file=sys.stderr)
+
+
+def _request(o: dict[str, Any]) -> Request:
+    """Return the request that the options make; ``ValueError`` says which of them cannot be."""
+    from tpbench.claims.experiments.threads import resolve_device
+    from tpbench.program_study import Request
+
+    if o["replicates"] < 2:
+        raise ValueError(f"--replicates is at least 2, got {o['replicates']}")
+    return Request(
+        widths=_numbers(o["widths"], "--widths", "64,256,1024"),
+        seeds=o["seeds"],
+        weights=o["weights"],
+        device=resolve_device(o["device"]),
+        method=o["method"],
+        points=_numbers(o["points"], "--points", "1024,2048"),
+        replicates=o["replicates"],
+    )
+
+
+def _numbers(text: str, option: str, such: str) -> tuple[int, ...]:
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isdigit() and int(word) > 0 for word in words):
+        raise ValueError(f"{option} are whole numbers with commas between, such as {such}; got {text!r}")
+    return tuple(int(word) for word in words)
+
+
+# --- what is printed ---------------------------------------------------------------------------------------------
+
+
+def _print(found: Study) -> None:
+    from tpbench.console import stdout
+
+    console = stdout()
+    console.print()
+    console.print(_values(found))
+    console.print(_verdicts(found))
+    for line in _notes(found):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"verdict: {found.verdict}", highlight=False)
+
+
+def _values(found: Study) -> Table:
+    """Return a table with a row an output: its limit, and its mean over seeds at every width."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tpbench.limit_command import with_error
+
+    how = f"limit ({found.limit.method})" if found.limit else "limit"
+    table = Table("output", how, *(f"n = {width}, {weights}" for width, weights in found.weights.items()))
+    for name in found.asked.outputs:
+        means = [found.mean(width, name) for width in found.values]
+        table.add_row(Text(name), _limit_text(found, name), *(with_error(each.mean, each.error) for each in means))
+    return table
+
+
+def _limit_text(found: Study, name: str) -> str:
+    from tpbench.limit_command import with_error
+
+    if found.limit is None:
+        return "unknown"
+    value = found.limit.scalars[name]
+    return str(value.exact) if value.exact is not None else with_error(value.mean, value.error)
+
+
+def _verdicts(found: Study) -> Table:
+    """Return a table with a row an estimate: what it is of, what theory and its rival say, and the verdict."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tpbench.bench.words import KINDS, SIGNS
+    from tpbench.console import MARKS
+
+    table = Table("output", "estimate of", "theory", "rival", "estimate", "95% interval", "verdict", "note")
+    for row in found.result.judged:
+        e, p = row.estimate, row.estimate.prediction
+        digits = _digits(e)
+        known = not math.isnan(e.value)
+        table.add_row(
+            Text(p.quantity.removesuffix(" − limit")),
+            KINDS[p.kind],
+            f"{SIGNS.get(p.side, '')}{p.predicted:.6g} ± {p.tolerance:.2g}",
+            f"{p.rival:.3g}",
+            f"{e.value:.{digits}f}" if known else "none",
+            f"[{e.low:.{digits}f}, {e.high:.{digits}f}]" if known else "",
+            MARKS[row.verdict],
+            e.note,
+        )
+    return table
+
+
+def _digits(e: Estimate) -> int:
+    """Return the decimals that an interval needs."""
+    reach = e.high - e.low
+    return min(max(2, 1 - math.floor(math.log10(reach))), 10) if math.isfinite(reach) and reach > 0 else 2
+
+
+def _notes(found: Study) -> list[str]:
+    lines = [f"note: {text}" for text in found.notes]
+    if found.limit is None:
+        return [*lines, f"no limit was found, so only the spread is judged: {found.why}"]
+    return [
+        *lines,
+        *(f"note: not by {name}: {why.removeprefix(f'{name}: ')}" for name, why in found.limit.refused.items()),
+    ]
+
+
+def _as_json(found: Study) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "program": str(found.program),
+        "fragment": found.program.fragment,
+        "method": found.limit.method if found.limit else None,
+        "refused": dict(found.limit.refused) if found.limit else {"all": found.why},
+        "weights": {str(width): weights for width, weights in found.weights.items()},
+        "outputs": {name: _output_json(found, name) for name in found.asked.outputs},
+        "estimates": [_estimate_json(row.estimate) | {"verdict": row.verdict} for row in found.result.judged],
+        "notes": list(found.notes),
+        "verdict": found.verdict,
+    }
+
+
+def _output_json(found: Study, name: str) -> dict[str, Any]:
+    known = found.limit.scalars[name] if found.limit else None
+    means = [found.mean(width, name) for width in found.values]
+    return {
+        "limit": None if known is None else _finite(known.mean),
+        "limit_error": None if known is None else _finite(known.error),
+        "exact": None if known is None or known.exact is None else str(known.exact),
+        "width": list(found.values),
+        "mean": [_finite(each.mean) for each in means],
+        "standard_error": [_finite(each.error) for each in means],
+    }
+
+
+def _estimate_json(e: Estimate) -> dict[str, Any]:
+    p = e.prediction
+    return {
+        "output": p.quantity.removesuffix(" − limit"),
+        "kind": p.kind,
+        "side": p.side,
+        "prediction": p.predicted,
+        "tolerance": p.tolerance,
+        "rival": p.rival,
+        "estimate": _finite(e.value),
+        "low": _finite(e.low),
+        "high": _finite(e.high),
+        "note": e.note,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
