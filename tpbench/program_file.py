@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tpbench.check.load import load_module, told
 from tpbench.parametrization import did_you_mean
-from tpbench.programs import symbols
+from tpbench.programs.build import program
 from tpbench.programs.program import Program
 
 
@@ -22,7 +22,7 @@ def read_program(word: str) -> tuple[str, Program]:
         raise ValueError(f"say where the program is as FILE.py or FILE.py:name, got {word!r}")
     module = load_module(where)
     found = getattr(module, name, None)
-    if found is None or found is symbols.program:
+    if found is None or found is program:
         made = {key: None for key, value in vars(module).items() if isinstance(value, Program)}
         hint = did_you_mean(name, made) if made else ""
         raise ValueError(

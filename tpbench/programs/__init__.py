@@ -1,16 +1,22 @@
 """Tensor Programs as a language: programs, and what they give at width n and at n = ∞.
 
-``sample`` and ``limit`` are the two interpreters, ``trace`` turns PyTorch code into a program, ``show`` prints one.
-Importing this package imports no torch.
+    x, W = gaussian("x"), matrix("W", variance=Fraction(1, 2))
+    A = W + W.T
+    fourth = program(m4=moment((A @ (A @ x)) ** 2))
+    print(fourth, limit(fourth).scalars["m4"], sample(fourth, width=512, seeds=8)["m4"])
+
+``sample`` and ``limit`` are the two interpreters, ``trace`` turns PyTorch code into a program, ``show`` prints one and
+``draw`` draws it. Importing this package imports no torch.
 """
 
 import importlib
 from typing import Any
 
+from tpbench.programs.build import program
 from tpbench.programs.instructions import Function, N, Width
+from tpbench.programs.operators import Operator, matrix
 from tpbench.programs.program import Program
 from tpbench.programs.symbols import (
-    Operator,
     Scalar,
     Vector,
     apply,
@@ -19,12 +25,11 @@ from tpbench.programs.symbols import (
     gaussian,
     gaussians,
     inner,
-    matrix,
     moment,
-    program,
 )
 
 _LAZY = {
+    "draw": "tpbench.programs.graph",
     "limit": "tpbench.programs.infinite",
     "sample": "tpbench.programs.sampling",
     "show": "tpbench.programs.printing",
@@ -43,12 +48,17 @@ __all__ = [
     "apply",
     "combination",
     "constant",
+    "draw",
     "gaussian",
     "gaussians",
     "inner",
+    "limit",
     "matrix",
     "moment",
     "program",
+    "sample",
+    "show",
+    "trace",
 ]
 
 

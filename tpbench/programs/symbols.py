@@ -1,39 +1,29 @@
-"""Programs in ordinary Python: symbols with operators, and ``program``, which lists what they were made by.
+"""Symbols: vectors and scalars of a program to be, with the operators of ordinary Python.
 
-    x = gaussian("x")
-    W = matrix("W", variance=Fraction(1, 2))
-    A = W + W.T
-    print(program(m2=moment(x * (A @ (A @ x)))))
-
-A symbol is immutable and knows its parents; a program is the ancestry of its outputs in the order of writing.
+A symbol is immutable and knows its parents; ``build.program`` lists the ancestry of what it is asked for.
 """
 
 from __future__ import annotations
 
 import itertools
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import reduce
-from typing import Any, Generic, Self, TypeVar, cast, overload
+from typing import Any, Generic, Self, TypeVar, cast
 
 from tpbench.programs import functions
 from tpbench.programs.instructions import (
     Binding,
     Constant,
     Function,
-    GaussianMatrix,
     Gaussians,
-    MatMul,
     Moment,
     N,
     Nonlin,
     Number,
     Width,
-    bound_names,
 )
-from tpbench.programs.program import Program
 
 _SERIAL = itertools.count()
 """Symbols are listed in the order of their making, which is one in which parents come first."""
@@ -114,66 +104,6 @@ Operand = Any
 """A vector, a scalar or a number: what a symbol can be added to or multiplied by."""
 
 
-@dataclass(frozen=True, eq=False)
-class Operator:
-    """A sum of products of matrices: ``A @ x`` applies it. ``W + W.T`` is a symmetrised matrix.
-
-    ``terms`` are coefficients with factors, leftmost first: a matrix or a sum of them, and whether it is transposed.
-    Sums are not multiplied out, so ``A @ A @ x`` asks for as many products as ``A @ (A @ x)``.
-    """
-
-    terms: tuple[tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]], ...]
-
-    @property
-    def T(self) -> Operator:  # noqa: N802 - the name of a transpose everywhere
-        """The transposed operator."""
-        return Operator(tuple((c, tuple((m, not flag) for m, flag in reversed(f))) for c, f in self.terms))
-
-    @overload
-    def __matmul__(self, other: Vector) -> Vector: ...
-
-    @overload
-    def __matmul__(self, other: Operator) -> Operator: ...
-
-    def __matmul__(self, other: Vector | Operator) -> Vector | Operator:
-        if isinstance(other, Operator):
-            (a, left), (b, right) = self._factored(), other._factored()
-            return Operator(((a * b, left + right),))
-        if not isinstance(other, Vector):
-            raise TypeError(f"a matrix multiplies vectors and matrices, got {type(other).__name__}: scale it with *")
-        parts = [(c, reduce(_product, reversed(factors), other)) for c, factors in self.terms]
-        return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else combination(parts)
-
-    def __add__(self, other: Operator) -> Operator:
-        if not isinstance(other, Operator):
-            raise TypeError(f"a matrix and {type(other).__name__} were added: only matrices add to matrices")
-        return Operator(self.terms + other.terms)
-
-    def __sub__(self, other: Operator) -> Operator:
-        return self + (-1) * other
-
-    def __mul__(self, number: Real) -> Operator:
-        if not isinstance(number, numbers.Real):
-            came = type(number).__name__
-            raise TypeError(f"a matrix was multiplied by {came} with *: scale it by numbers, and apply it with @")
-        return Operator(tuple((c * _number(number), factors) for c, factors in self.terms))
-
-    __rmul__ = __mul__
-
-    def _factored(self) -> tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]]:
-        """Return the operator as one product; a sum is a factor of its own."""
-        return self.terms[0] if len(self.terms) == 1 else (Fraction(1), ((self, False),))
-
-    def __neg__(self) -> Operator:
-        return (-1) * self
-
-
-def matrix(name: str, *, variance: Real = 1, rows: Width = N, columns: Width = N) -> Operator:
-    """Return a matrix with independent N(0, variance/n_columns) entries."""
-    node = Node(lambda own, _: GaussianMatrix(own, _number(variance), rows, columns), name=name, prefix="W")
-    return Operator(((Fraction(1), ((Symbol(node), False),)),))
-
-
 def gaussians(
     *names: str,
     covariance: Sequence[Sequence[Real]] | None = None,
@@ -183,8 +113,8 @@ def gaussians(
     """Return initial vectors, jointly Gaussian coordinate by coordinate; independent N(0, 1) by default."""
     count = len(names)
     rows = [[int(i == j) for j in range(count)] for i in range(count)] if covariance is None else covariance
-    table = tuple(tuple(_number(value) for value in row) for row in rows)
-    means = tuple(_number(value) for value in (mean if mean is not None else [0] * count))
+    table = tuple(tuple(exact_number(value) for value in row) for row in rows)
+    means = tuple(exact_number(value) for value in (mean if mean is not None else [0] * count))
     node = Node(lambda _own, _parents: Gaussians(tuple(names), table, means, width), name=",".join(names))
     return tuple(Vector(node, place) for place in range(count))
 
@@ -196,7 +126,7 @@ def gaussian(name: str, *, variance: Real = 1, mean: Real = 0, width: Width = N)
 
 def constant(value: Real, *, power: int | Fraction = 0, name: str | None = None) -> Scalar:
     """Return the scalar ``value · n^power``, power at most 0."""
-    return Scalar(Node(lambda own, _: Constant(own, _number(value), Fraction(power)), name=name, prefix="k"))
+    return Scalar(Node(lambda own, _: Constant(own, exact_number(value), Fraction(power)), name=name, prefix="k"))
 
 
 def apply(function: Function | Callable[..., object], *arguments: Operand, name: str | None = None) -> Vector:
@@ -238,74 +168,9 @@ def combination(parts: Iterable[tuple[Scalar | Real, Vector]], *, name: str | No
     pairs = list(parts)
     if not pairs:
         raise ValueError("a combination of no vectors was asked for: it has no width, so give at least one")
-    coefficients = tuple(None if isinstance(c, Scalar) else _number(c) for c, _ in pairs)
+    coefficients = tuple(None if isinstance(c, Scalar) else exact_number(c) for c, _ in pairs)
     scalars = [c for c, _ in pairs if isinstance(c, Scalar)]
     return apply(functions.combination(coefficients), *(v for _, v in pairs), *scalars, name=name)
-
-
-def program(*outputs: Vector | Scalar, **named: Vector | Scalar) -> Program:
-    """Return the program that computes the outputs. Keywords name outputs, and bind symbols that have no name yet.
-
-    Raises ``ValueError`` where it is no program (see ``Program``).
-    """
-    asked: tuple[Any, ...] = (*outputs, *named.values())
-    for value in asked:
-        if not isinstance(value, Vector | Scalar):
-            came = type(value).__name__
-            raise ValueError(f"outputs are vectors and scalars, got {came}: ask for its products with vectors")
-    nodes = _ancestry(asked)
-    wanted = {value.node: name for name, value in named.items() if value.node.name is None}
-    names = _names(nodes, wanted)
-    bindings = [_bound(node, names) for node in nodes]
-    found = [names[value.node][value.place] for value in asked]
-    for keyword, value in named.items():
-        known = names[value.node][value.place]
-        if known != keyword:
-            raise ValueError(f"output {keyword!r} is bound as {known!r}: give it one name")
-    return Program(tuple(bindings), tuple(dict.fromkeys(found)))
-
-
-def _ancestry(symbols: Iterable[Symbol]) -> list[Node]:
-    found: dict[Node, None] = {}
-    left = [symbol.node for symbol in symbols]
-    while left:
-        node = left.pop()
-        if node not in found:
-            found[node] = None
-            left.extend(parent.node for parent in node.parents)
-    return sorted(found, key=lambda node: node.serial)
-
-
-def _names(nodes: Sequence[Node], wanted: Mapping[Node, str]) -> dict[Node, tuple[str, ...]]:
-    """Return the names that each node binds: its own, the one wanted, or the next free one of its prefix."""
-    given = {node: tuple((node.name or wanted.get(node, "")).split(",")) for node in nodes}
-    taken = {name for names in given.values() for name in names}
-    counts: dict[str, int] = {}
-    for node in nodes:
-        while given[node] == ("",):
-            counts[node.prefix] = counts.get(node.prefix, 0) + 1
-            name = f"{node.prefix}{counts[node.prefix]}"
-            if name not in taken:
-                given[node] = (name,)
-    return given
-
-
-def _bound(node: Node, names: Mapping[Node, tuple[str, ...]]) -> Binding:
-    binding = node.bind(names[node][0], tuple(names[p.node][p.place] for p in node.parents))
-    if bound_names(binding) != names[node]:
-        raise ValueError(
-            f"{', '.join(bound_names(binding))!r} was to be named {', '.join(names[node])!r}: names are not empty and "
-            "have no commas, and an initial vector keeps the name that it was made with"
-        )
-    return binding
-
-
-def _product(vector: Vector, factor: tuple[Symbol | Operator, bool]) -> Vector:
-    matrix, flag = factor
-    if isinstance(matrix, Operator):
-        return (matrix.T if flag else matrix) @ vector
-    node = Node(lambda own, names: MatMul(own, names[0], names[1], flag), (matrix, vector), prefix="g")
-    return Vector(node)
 
 
 def _operate(name: str, left: Operand, right: Operand) -> Any:
@@ -316,9 +181,9 @@ def _operate(name: str, left: Operand, right: Operand) -> Any:
     if name == "add" and (_is_zero(left) or _is_zero(right)):
         return right if _is_zero(left) else left  # so that Python's sum adds nothing
     if isinstance(right, numbers.Real):
-        return _computed(functions.with_number(name, _number(right), number_first=False), (left,))
+        return _computed(functions.with_number(name, exact_number(right), number_first=False), (left,))
     if isinstance(left, numbers.Real):
-        return _computed(functions.with_number(name, _number(left), number_first=True), (right,))
+        return _computed(functions.with_number(name, exact_number(left), number_first=True), (right,))
     swapped = isinstance(left, Scalar) and isinstance(right, Vector)  # vectors come first
     return _computed(functions.binary(name, swapped=swapped), (left, right))
 
@@ -356,7 +221,7 @@ def _scalar(value: object) -> Scalar:
     raise TypeError(f"functions of a program take vectors, scalars and numbers, got {type(value).__name__}")
 
 
-def _number(value: Any) -> Number:
+def exact_number(value: Any) -> Number:
     """Return an exact number where it is one."""
     if isinstance(value, numbers.Rational):  # an integer of NumPy would overflow inside a fraction
         return Fraction(int(value.numerator), int(value.denominator))

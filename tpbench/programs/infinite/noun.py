@@ -49,8 +49,9 @@ class Request:
     """How a limit is asked for.
 
     ``points`` and ``replicates`` are those of "sobol": numbers of scrambled Sobol' points to extrapolate over, and
-    independent scrambles. ``derivatives`` are "autograd", "stein", or "auto": autograd where every function is
-    continuous. ``transposes`` "independent" forgets the terms Ż, as if W and Wᵀ were independent: the rival.
+    independent scrambles. ``derivatives`` are taken by "autograd", by "stein" (Stein's lemma, which knows jumps), or by
+    "auto": in quadrature Stein's lemma; at Sobol' points autograd where every function on the way is continuous and
+    products are few. ``transposes`` "independent" forgets the terms Ż, as if W and Wᵀ were independent: the rival.
     """
 
     points: tuple[int, ...]

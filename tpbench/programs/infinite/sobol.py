@@ -41,6 +41,9 @@ SEEDS_APART = 2**20
 MOST_POINTS = 2**30
 SAVED = 3
 """Vectors that autograd saves for one that it follows, about."""
+FEW_DERIVATIVES = 16
+"""Products whose derivatives autograd takes where either road may be taken: each is a backward pass through all that
+was computed before, so many cost the square of their number, for errors that are half as large at best."""
 DTYPE = torch.float64
 
 Vectors = Mapping[int, Mapping[str, Tensor]]
@@ -121,7 +124,8 @@ def reuse_of(program: Program, request: Request) -> Reuse:
     """Return what a program's products need derivatives of, and by which road; see ``solve`` for what it raises."""
     dependent = request.transposes == "dependent"
     stein = reuse(program, {}, dependent=dependent, stein=True)
-    if request.derivatives == "stein" or not stein.derivatives:
+    many = request.derivatives == "auto" and len(stein.derivatives) > FEW_DERIVATIVES
+    if request.derivatives == "stein" or many or not stein.derivatives:
         return stein
     smooth = reuse(program, {}, dependent=dependent, stein=False)
     observed: dict[Arguments, Observed] = {
