@@ -62,6 +62,9 @@ EXPERIMENT_KEYS = frozenset(
         "epsilon_powers",  # role -> e as for an abc table: epsilon n^(-e)
         "decoupled",
         "decay_powers",  # role -> d: weight decay n^(-d)
+        "widest",  # planted errors: the most neurons of a layer, a random factor of every network, repeated neurons
+        "scatter",
+        "twins",
     }
 )
 """Keys that one experiment or one optimizer alone reads."""

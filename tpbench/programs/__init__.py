@@ -10,7 +10,7 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpbench.programs.build import program
 from tpbench.programs.instructions import Function, N, Width
@@ -27,6 +27,13 @@ from tpbench.programs.symbols import (
     inner,
     moment,
 )
+
+if TYPE_CHECKING:
+    from tpbench.programs.graph import draw
+    from tpbench.programs.infinite import limit
+    from tpbench.programs.printing import show
+    from tpbench.programs.sampling import sample
+    from tpbench.programs.tracing import trace
 
 _LAZY = {
     "draw": "tpbench.programs.graph",

@@ -24,6 +24,8 @@ NEEDS: Mapping[str, str] = {
     "deep-limit-trajectory": "tpbench.claims.experiments.deep_limit:needs",
     "architecture-kernels": "tpbench.claims.experiments.architecture_kernels:needs",
     "gaussian-process": "tpbench.claims.experiments.architecture_kernels:needs",
+    "program-moments": "tpbench.claims.experiments.program_moments:needs",
+    "central-limit": "tpbench.claims.experiments.central_limit:needs",
     "word2vec-limit": "tpbench.claims.experiments.word2vec_limit:needs",
     "word2vec-epochs": "tpbench.claims.experiments.word2vec_epochs:needs",
 }
