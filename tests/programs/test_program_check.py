@@ -68,7 +68,14 @@ MIXERS: dict[str, tuple[Callable[..., Any], str]] = {
     "place": (lambda x: x * torch.arange(x.shape[-1], device=x.device), "mixes coordinates"),
     "width": (lambda x: x / x.shape[-1], "mixes coordinates"),
     "sort": (lambda x: x.sort(dim=-1).values, "mixes coordinates"),
-    "batch norm": (lambda x: x - x.mean(dim=0), "mixes axes"),
+    "least": (lambda x: x - x.amin(dim=-1, keepdim=True), "mixes coordinates"),
+    "largest size": (lambda x: x / x.abs().amax(dim=-1, keepdim=True), "mixes coordinates"),
+    "whole": (lambda x: x - x.mean(), "mixes coordinates"),
+    "mean behind a threshold": (lambda x: torch.where(x.abs().mean(-1, keepdim=True) > 2, x, -x), "mixes coordinates"),
+    "largest beyond 3": (lambda x: x + torch.relu(x.amax(dim=-1, keepdim=True) - 3), "mixes coordinates"),
+    "mean of many": (lambda x: x + (x.shape[-1] > 100) * x.mean(dim=-1, keepdim=True), "mixes coordinates"),
+    "never finite": (lambda x: (-x.square() - 1).log(), "gave no finite value"),
+    "batch norm": (lambda x: x - x.mean(dim=0), "mixes coordinates or axes"),
     "random": (lambda x: x + torch.randn(x.shape, device=x.device), "another value when it is asked again"),
     "dropout": (torch.dropout, "failed on 1 vectors and 0 scalars"),
     "flat": (lambda x: x.flatten(), "gave a value of shape"),
@@ -113,10 +120,18 @@ def test_a_function_is_checked_for_every_number_of_arguments() -> None:
         program(apply(shared, x, y, x))
 
 
+@pytest.mark.parametrize("scale", [lambda c: c, lambda c: c - 1, lambda c: c - c**2 / 9])
+def test_a_mean_beside_the_root_of_a_scalar_is_noticed(scale: Callable[[Tensor], Tensor]) -> None:
+    """Roots of most scalars that one would draw are not numbers, and those are equal wherever they are."""
+    x = gaussian("x")
+    with pytest.raises(ValueError, match="mixes coordinates"):
+        program(apply(lambda h, c: (h - h.mean(dim=-1, keepdim=True)) / scale(c).sqrt(), x, moment(x * x)))
+
+
 def test_functions_of_scalars_are_checked_too() -> None:
     x = gaussian("x")
     c, d = moment(x), moment(x * x)
-    with pytest.raises(ValueError, match="mixes axes"):
+    with pytest.raises(ValueError, match="mixes coordinates or axes"):
         program(moment(lambda a, b: a + b.mean(), c, d))
     with pytest.raises(ValueError, match="asked again"):
         program(moment(lambda a: a + torch.rand((), device=a.device), c))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tpbench.programs.infinite import limit
     from tpbench.programs.printing import show
     from tpbench.programs.sampling import sample
-    from tpbench.programs.tracing import trace
+    from tpbench.programs.tracing import TraceError, trace
 
 _LAZY = {
     "draw": "tpbench.programs.graph",
@@ -41,6 +41,7 @@ _LAZY = {
     "sample": "tpbench.programs.sampling",
     "show": "tpbench.programs.printing",
     "trace": "tpbench.programs.tracing",
+    "TraceError": "tpbench.programs.tracing",
 }
 """Names that are imported from their module when they are first asked for."""
 
@@ -50,6 +51,7 @@ __all__ = [
     "Operator",
     "Program",
     "Scalar",
+    "TraceError",
     "Vector",
     "Width",
     "apply",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from tpbench.programs.coordinatewise import check_function
 from tpbench.programs.instructions import (
     Binding,
     Constant,
-    Function,
     GaussianMatrix,
     Gaussians,
     Kind,
@@ -21,9 +19,6 @@ from tpbench.programs.instructions import (
     Width,
     bound_names,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 KINDS: Mapping[type, Kind] = {
     Gaussians: Kind.VECTOR,
@@ -141,87 +136,9 @@ def _check_covariance(binding: Gaussians) -> None:
         raise ValueError(f"the covariance of {named} is not positive semidefinite: it has the eigenvalue {lowest:.3g}")
 
 
-# --- functions ---------------------------------------------------------------------------------------------------
-
-NEURONS, SEEDS = 6, 2
-AGREE = 1e-9
-_ROUNDINGS = 64
-_CHECKED: WeakKeyDictionary[Function, set[tuple[int, int, bool]]] = WeakKeyDictionary()
-"""How a function was found to be one of coordinates: with how many vectors and scalars, for a vector or a number."""
-
-
 def check_functions(bindings: Iterable[Binding]) -> None:
-    """Evaluate every function on a few neurons; ``ValueError`` where it is not one of coordinates.
-
-    It must give a value of the shape of its vectors, the same each time, and for some neurons alone what it gives for
-    them among others, in any order.
-    """
+    """Evaluate every function; ``ValueError`` where it is not one of coordinates (see ``coordinatewise``)."""
     for binding in bindings:
         if isinstance(binding, Nonlin | Moment):
-            counts = (len(binding.vectors), len(binding.scalars), isinstance(binding, Nonlin))
-            done = _CHECKED.setdefault(binding.function, set())
-            if counts not in done:
-                _check_function(binding, *counts[:2])
-                done.add(counts)
-
-
-def _check_function(binding: Nonlin | Moment, vectors: int, scalars: int) -> None:
-    import torch
-
-    cpu, call = torch.device("cpu"), binding.function.call
-    draw = torch.Generator(device=cpu).manual_seed(20)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=draw, dtype=torch.float64, device=cpu)
-
-    x, c = [normal(SEEDS, NEURONS) for _ in range(vectors)], [normal(SEEDS, 1) for _ in range(scalars)]
-    shape = (SEEDS, NEURONS if vectors else 1)
-    before = [each.clone() for each in (*x, *c)]
-    whole = _evaluated(binding, call, [*x, *c])
-    if any(not torch.equal(was, each) for was, each in zip(before, (*x, *c), strict=True)):
-        raise ValueError(f"{_named(binding)} changes its arguments in place, and other instructions read them")
-    if whole.shape != shape:
-        # A constant is a function of coordinates, too; whoever runs the program broadcasts it.
-        if whole.numel() != 1 and whole.shape != (SEEDS, 1):
-            raise ValueError(
-                f"{_named(binding)} gave a value of shape {tuple(whole.shape)} for vectors of shape {shape}: it must "
-                "keep their shape"
-            )
-        whole = whole.expand(shape)
-    order = torch.tensor([4, 1, 5, 0], device=cpu)
-    some = [each[:, order] for each in x]
-    alone = _evaluated(binding, call, [*some, *c]).expand(SEEDS, len(order) if vectors else 1)
-    again = _evaluated(binding, call, [*x, *c]).expand(shape)
-    among = whole[:, order] if vectors else whole
-    other = _evaluated(binding, call, [each[1:] for each in (*x, *c)]).expand(1, shape[1])
-    rounding = _ROUNDINGS * torch.finfo(torch.float64).eps
-    for found, wanted, what in (
-        (again, whole, "gives another value when it is asked again"),
-        (alone, among, "mixes coordinates: some neurons alone give other values than among others"),
-        (other, whole[1:], "mixes axes: one seed alone gives other values than beside another"),
-    ):
-        if not torch.allclose(found, wanted, rtol=AGREE, atol=rounding, equal_nan=True):
-            raise ValueError(
-                f"{_named(binding)} {what}; a function of a program is one of coordinates, the same for all: "
-                "write means over neurons as moments, and draw random vectors as initial ones"
-            )
-
-
-def _evaluated(binding: Nonlin | Moment, call: Callable[..., object], arguments: Sequence[object]) -> Tensor:
-    import torch
-
-    cpu = torch.device("cpu")
-    try:
-        value = call(*arguments)
-    except Exception as error:
-        raise ValueError(
-            f"{_named(binding)} failed on {len(binding.vectors)} vectors and {len(binding.scalars)} scalars, given in "
-            f"that order as tensors: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(value, torch.Tensor | int | float):
-        raise ValueError(f"{_named(binding)} gave {type(value).__name__}, and a tensor is needed")
-    return torch.as_tensor(value, dtype=torch.float64, device=cpu)
-
-
-def _named(binding: Nonlin | Moment) -> str:
-    return f"the function {binding.function.name!r} of {binding.name!r}"
+            named = f"the function {binding.function.name!r} of {binding.name!r}"
+            check_function(binding.function, len(binding.vectors), len(binding.scalars), named)

@@ -62,7 +62,7 @@ def test_vectors_and_several_widths() -> None:
 
     program = trace(make, lambda model: {"h": model(X), "second": model(X).square().mean(-1)})
     (matrix,) = program.matrices.values()
-    assert (matrix.rows.ratio, matrix.columns.ratio, matrix.variance) == (1, 2, 1)
+    assert (matrix.rows.ratio, matrix.columns.ratio, matrix.variance) == (Fraction(1), Fraction(2), Fraction(1))
     assert program.widths["h[1]"].ratio == 1
     found = sample(program, 40, 50)
     assert found["h[1]"].shape == (50, 40)
