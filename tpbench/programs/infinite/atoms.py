@@ -144,26 +144,32 @@ def evaluated(
     options: Mapping[str, Any],
     values: dict[Atom, Tensor],
     points: int,
+    noise: float = 0.0,
 ) -> Tensor:
-    """Return a function of polynomials at points, (point,); ``values`` has those of the forms, and gets the others."""
-    tensors = [polynomial_values(ring, p, values, points) for p in arguments]
+    """Return a function of polynomials at points, (point,); ``values`` has those of the forms, and gets the others.
+
+    Every argument is moved by ``noise`` times the sizes of its terms: what rounding does to it.
+    """
+    tensors = [polynomial_values(ring, p, values, points, noise) for p in arguments]
     found = torch.as_tensor(function(*tensors, **options), dtype=torch.float64, device=torch.device("cpu"))
     return found.expand(points)
 
 
-def value(ring: Atoms, atom: Atom, values: dict[Atom, Tensor], points: int) -> Tensor:
+def value(ring: Atoms, atom: Atom, values: dict[Atom, Tensor], points: int, noise: float = 0.0) -> Tensor:
     """Return an atom's values at points, once each."""
     if atom not in values and isinstance(atom, Opaque):
-        values[atom] = evaluated(ring, atom.call, atom.arguments, atom.options, values, points)
+        values[atom] = evaluated(ring, atom.call, atom.arguments, atom.options, values, points, noise)
     return values[atom]
 
 
-def polynomial_values(ring: Atoms, p: Polynomial, values: dict[Atom, Tensor], points: int) -> Tensor:
+def polynomial_values(
+    ring: Atoms, p: Polynomial, values: dict[Atom, Tensor], points: int, noise: float = 0.0
+) -> Tensor:
     """Return a polynomial's values at points."""
     total = torch.zeros(points, dtype=torch.float64, device=torch.device("cpu"))
     for monomial, coefficient in p.terms.items():
         term = torch.full_like(total, coefficient)
         for index, power in monomial:
-            term = term * value(ring, ring.atoms[index], values, points) ** power
-        total = total + term
+            term = term * value(ring, ring.atoms[index], values, points, noise) ** power
+        total = total + term + noise * term.abs() if noise else total + term
     return total

@@ -94,7 +94,7 @@ def solve(program: Program, request: Request) -> Solved:
     return Exact(
         program,
         request,
-        {name: _value(run.numbers[name]) for name in program.outputs if name in run.numbers},
+        {name: _stated(name, run.numbers[name]) for name in program.outputs if name in run.numbers},
         {name: run.vectors[name] for name in program.outputs if name in run.vectors},
         tuple(run.variances),
     )
@@ -189,6 +189,13 @@ BINDERS: Mapping[type[Binding], Callable[[Run, Any], None]] = {
 def _variable(run: Run, variance: Fraction) -> Polynomial:
     run.variances.append(variance)
     return variable(len(run.variances) - 1)
+
+
+def _stated(name: str, found: Fraction) -> Value:
+    try:
+        return _value(found)
+    except OverflowError as error:
+        raise UnsuitedError(f"exact: {name!r} is beyond decimals: {error}") from error
 
 
 def _value(found: Fraction) -> Value:

@@ -16,9 +16,10 @@ import torch
 
 from tpbench.limits.gaussian import ACTIVATIONS, FUNCTIONS, Activation
 from tpbench.limits.mehler import Series
+from tpbench.programs.infinite import extent
 from tpbench.programs.infinite.atoms import Atoms, Form, Opaque, padded
-from tpbench.programs.infinite.integrand import Integrand, directions, inner_first, rows, stack, wide
-from tpbench.programs.infinite.nodes import LADDERS, TooManyPointsError
+from tpbench.programs.infinite.integrand import Integrand, Sums, directions, inner_first, rows, stack, wide
+from tpbench.programs.infinite.nodes import FARTHEST, LADDERS, Box, TooManyPointsError
 from tpbench.programs.infinite.polynomial import Monomial, Polynomial
 
 AGREE = 1e-9
@@ -26,7 +27,15 @@ AGREE = 1e-9
 ENOUGH = 1e-12
 """The same, where the ladder of orders stops early."""
 ROUNDING = 4e-15
-"""Relative error of a closed form."""
+"""Relative error of closed forms, and, doubled with every direction, the least of an integral, relative to E |f|."""
+SAFETY = 3.0
+"""By how much more than the last order changed an integral may be off: algebraic singularities converge slowly."""
+RUNGS = 3
+"""The least number of orders that have to agree: two may miss the same thing."""
+EDGE = 1e-13
+"""The largest share of E |f| in the outermost layer of a box."""
+ROADS = 1e-7
+"""How much of their size derivatives by autograd and by Stein's lemma may differ by."""
 _SAME = 1e-9
 _CPU = torch.device("cpu")
 
@@ -44,12 +53,17 @@ class UnsolvedError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Integral:
-    """E f of a group: ``mean``, its ``error``, about E |f|, and E ∂f/∂ξ over all ξ where it was asked for."""
+    """E f of a group: ``mean``, its ``error``, about E |f|, and E ∂f/∂ξ over all ξ where it was asked for.
+
+    ``slope_error`` is the largest error of these, ``follows`` what a relative error of all Gaussians is multiplied by.
+    """
 
     mean: float
     error: float
     scale: float
     slopes: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    slope_error: float = 0.0
+    follows: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +84,29 @@ class Integrals:
             size += abs(coefficient) * _product(part.scale for part in parts)
         return total, bound, size
 
-    def slopes(self, p: Polynomial, size: int) -> np.ndarray:
-        """Return E ∂p/∂ξ for the first ``size`` standard Gaussians ξ."""
-        total = np.zeros(size)
+    def follows(self, p: Polynomial) -> float:
+        """Return by what a relative error of all vectors is multiplied in E p; numbers have none."""
+        total = 0.0
+        for monomial, coefficient in p.terms.items():
+            parts = [self._group(group, slopes=False) for group in self._groups(monomial)]
+            whole = _product(part.scale for part in parts)
+            total += abs(coefficient) * whole * sum(part.follows / part.scale for part in parts if part.scale)
+        return total
+
+    def slopes(self, p: Polynomial, size: int) -> tuple[np.ndarray, float]:
+        """Return E ∂p/∂ξ for the first ``size`` standard Gaussians ξ, and the largest error of one."""
+        total, bound = np.zeros(size), 0.0
         for monomial, coefficient in p.terms.items():
             groups = self._groups(monomial)
             for place, group in enumerate(groups):
-                others = [self._group(other, slopes=False).mean for i, other in enumerate(groups) if i != place]
-                share = coefficient * _product(others)
-                if share:
-                    total += share * padded(self._group(group, slopes=True).slopes, size)
-        return total
+                others = [self._group(other, slopes=False) for i, other in enumerate(groups) if i != place]
+                share = coefficient * _product(part.mean for part in others)
+                unsure = abs(coefficient) * _error(others)
+                if share or unsure:
+                    own = self._group(group, slopes=True)
+                    total += share * padded(own.slopes, size)
+                    bound += abs(share) * own.slope_error + unsure * float(np.abs(own.slopes).max(initial=0.0))
+        return total, bound
 
     def _groups(self, monomial: Monomial) -> list[Monomial]:
         """Return the factors of a monomial in groups that are independent of each other."""
@@ -114,7 +140,7 @@ class Integrals:
         found = float(
             (activation.dual_derivative if derivative else activation.dual)(gram[0, 0], gram[0, 1], gram[1, 1])
         )
-        return Integral(found, ROUNDING * abs(found), abs(found))
+        return Integral(found, ROUNDING * abs(found), abs(found), follows=4 * abs(found))
 
     def _integral(self, group: Monomial, slopes: bool) -> Integral:
         opaque = [(atom, power) for i, power in group if isinstance(atom := self.ring.atoms[i], Opaque)]
@@ -127,20 +153,63 @@ class Integrals:
                 f"an expectation over {len(axes)} Gaussian directions; at most {len(LADDERS) - 1} can be"
             )
         integrand = Integrand(self.ring, axes, tuple(opaque), tuple(linear))
-        coarse: np.ndarray | None = None
-        for panels, order in LADDERS[len(axes)]:
-            try:
-                fine, scale = integrand.integrate(panels, order, slopes, self.autograd)
-            except TooManyPointsError as error:
-                raise UnsolvedError(str(error)) from error
-            gap = np.inf if coarse is None and len(axes) else np.abs(fine - (0 if coarse is None else coarse)) / scale
-            change = float(np.max(gap)) if len(axes) else ROUNDING
-            if change < ENOUGH:
+        try:
+            return self._climbed(integrand, slopes)
+        except TooManyPointsError as error:
+            raise UnsolvedError(str(error)) from error
+
+    def _climbed(self, integrand: Integrand, slopes: bool) -> Integral:
+        """Return an integral by orders from coarse to fine, at least three, until two agree."""
+        box, coarse = extent.box(integrand), None
+        rounding = change = ROUNDING * 2 ** len(integrand.axes)
+        rungs = LADDERS[len(integrand.axes)]
+        for place, (panels, order) in enumerate(rungs):
+            if not place:
+                box, sums = self._settled(integrand, box, slopes)
+            else:
+                sums = integrand.integrate(box, panels, order, slopes, self.autograd)
+            if not np.isfinite(sums.found).all():
+                raise UnsolvedError("an expectation is not finite in decimals")
+            if coarse is not None:
+                change = float(np.max(np.abs(sums.found - coarse) / sums.scale)) + sums.edge
+            if place + 1 >= RUNGS and change < ENOUGH:
                 break
-            coarse = fine
+            coarse = sums.found
         if not change < AGREE:
             raise UnsolvedError(f"two orders of an integral differ by {change:.1e} of its size, above {AGREE:.0e}")
-        return Integral(float(fine[0]), change * float(scale[0]), float(scale[0]), fine[1:])
+        found, scale = sums.found, sums.scale
+        if sums.size == 0 and not extent.may_vanish(integrand):
+            raise UnsolvedError("a function is 0 wherever it was looked at: it may be too narrow to be seen")
+        if said := extent.missed(integrand, box, float(found[0])):
+            raise UnsolvedError(said)
+        change = max(rounding, SAFETY * change) + extent.rounding(integrand, box)
+        error, along = change * float(scale.max()), found[1:]
+        if slopes and self.autograd and len(integrand.axes):
+            along = _one_road(along, error)
+        return Integral(float(found[0]), change * float(scale[0]), float(scale[0]), along, error, sums.follows)
+
+    def _settled(self, integrand: Integrand, box: Box, slopes: bool) -> tuple[Box, Sums]:
+        """Return the first rung in a box at whose edge the integrand is negligible."""
+        panels, order = LADDERS[len(integrand.axes)][0]
+        while True:
+            sums = integrand.integrate(box, panels, order, slopes, self.autograd)
+            if not sums.edge > EDGE or not np.isfinite(sums.found).all():
+                return box, sums
+            if box.radius >= FARTHEST:
+                raise UnsolvedError(f"an integrand does not fall off within {FARTHEST:.0f} standard deviations")
+            box = box.wider()
+
+
+def _one_road(both: np.ndarray, error: float) -> np.ndarray:
+    """Return slopes by autograd, after checking that they are Stein's, which come after them."""
+    autograd, stein = np.split(both, 2)
+    gap, size = float(np.abs(autograd - stein).max(initial=0.0)), float(np.abs(both).max(initial=0.0))
+    if gap > ROADS * size + 10 * error:
+        raise UnsolvedError(
+            f"derivatives by autograd and by Stein's lemma differ by {gap:.1e}: a function jumps, or hides its slope; "
+            'ask for derivatives="stein"'
+        )
+    return autograd
 
 
 def _correlated(a: np.ndarray, b: np.ndarray) -> bool:
@@ -160,5 +229,5 @@ def _product(values: Any) -> float:
 
 def _error(parts: Sequence[Integral]) -> float:
     """Return by how much a product may be off, to first order."""
-    others = ([part.mean for i, part in enumerate(parts) if i != place] for place in range(len(parts)))
+    others = ([part.scale for i, part in enumerate(parts) if i != place] for place in range(len(parts)))
     return sum(part.error * abs(_product(rest)) for part, rest in zip(parts, others, strict=True))
