@@ -19,9 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from tpbench.bench.plot import draw, save
+from tpbench.bench.plot import save
 from tpbench.bench.plot.canvas import palette, style
-from tpbench.program_study import Request, as_claim, study
+from tpbench.program_picture import picture as draw_study
+from tpbench.program_study import Request, study
 from tpbench.programs import Program, gaussian, inner, matrix, program, sample
 from tpbench.programs.graph import draw as draw_graph
 from tpbench.programs.infinite import limit
@@ -93,9 +94,8 @@ def main() -> None:
         eigenvalues(left)
         by_width(right)
     found = study("semicircle", moments(2, 4, 6), Request())
-    [convergence] = draw(as_claim(found), found.result, found.rows).values()
     graph = draw_graph(moments(0, 1, 2, 3, 4))
-    pictures = {"semicircle": picture, "semicircle-graph": graph, "semicircle-convergence": convergence}
+    pictures = {"semicircle": picture, "semicircle-graph": graph, "semicircle-convergence": draw_study(found)}
     for path in save(pictures, directory):
         print(path)
 

@@ -15,9 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tpbench import program_study
+from tpbench.bench.claim import Verdict
 from tpbench.cli import app
+from tpbench.program_command import shortened
 from tpbench.program_file import read_program
-from tpbench.program_study import Request, study, with_squares
+from tpbench.program_picture import drawn_outputs, picture
+from tpbench.program_study import Request, output_of, slowest_powers, study, with_squares
 from tpbench.programs import Program, sample
 from tpbench.programs.infinite import Limit, UnsuitedError, Value
 from tpbench.programs.instructions import GaussianMatrix
@@ -126,6 +129,8 @@ def test_an_uncertain_limit_judges_nothing(write: Write, monkeypatch: pytest.Mon
     found = as_json(write(CUBIC.replace(", m4=moment(y**4)", "")))
     assert found["verdict"] == "inconclusive"
     assert {row["verdict"] for row in found["estimates"] if row["kind"] == "value"} == {"inconclusive"}
+    said = ask(write(HEAD + "program = made(m=inner(W @ x, x))"), *QUICK, "--seeds", "2000").stdout
+    assert "verdict: inconclusive (more points or replicates may settle it)" in said
 
 
 def test_a_bias_is_judged_where_it_is_seen(write: Write) -> None:
@@ -141,6 +146,85 @@ def test_slow_constants_are_their_own_rate(write: Write) -> None:
     [bias] = [row for row in found["estimates"] if row["kind"] == "bias"]
     assert bias["prediction"] == -0.5
     assert found["verdict"] == "supported"
+
+
+def test_slow_constants_are_the_rate_of_what_depends_on_them(write: Write) -> None:
+    text = (
+        HEAD
+        + "k = constant(1, power=Fraction(-1, 2))\nm = moment(x)\nslow = moment(torch.tanh, m) + k\n"
+        + "program = made(free=inner(W @ x, W @ x), slow=slow, later=moment((W @ (x * slow)) ** 2), late=k * k * m)"
+    )
+    _, made = read_program(str(write(text)))
+    powers = slowest_powers(made)
+    assert {name: powers[name] for name in made.outputs} == {"free": -1, "slow": -0.5, "later": -0.5, "late": -0.5}
+    found = as_json(write(HEAD + "k = constant(1, power=Fraction(-1, 2))\nprogram = made(a=moment(x) ** 2, b=k + 1)"))
+    bounds = {row["output"]: row["prediction"] for row in found["estimates"] if row["kind"] == "bias"}
+    assert bounds == {"a": -1, "b": -0.5}
+
+
+LONG = HEAD + "for _ in range(40):\n    x = apply(torch.tanh, W @ x)\nprogram = made(m=inner(x, x))\n"
+FEW = ("--widths", "8,16,32", "--seeds", "3", "--device", "cpu", "--points", "16,32", "--replicates", "4")
+
+
+def test_long_programs_are_shortened(write: Write) -> None:
+    """40 layers are 83 bindings, 85 lines."""
+    file = write(LONG)
+    short, whole = (ask(file, *FEW, *words).stdout for words in ((), ("--program",)))
+    assert "… 40 more lines: --program prints all" in short
+    assert short.index("program in NETSOR") < short.index("… 40") < short.index("output m") < short.index("limit (")
+    assert "g20 = W x19" not in short
+    assert all(f"g{i} = W x{i - 1}" in whole for i in range(2, 41))
+    assert "more lines" not in whole
+    found = json.loads(ask(file, "--json", *FEW).stdout)
+    assert len(found["program"].splitlines()) == 85
+
+
+def test_shortened_texts_lose_what_is_counted() -> None:
+    for count in (1, 60, 61, 500):
+        lines = [str(i) for i in range(count)]
+        found = shortened("\n".join(lines)).splitlines()
+        if count <= 60:
+            assert found == lines
+        else:
+            [mark] = [line for line in found if line.startswith("…")]
+            assert int(mark.split()[1]) + len(found) - 1 == count
+
+
+def test_a_graph_that_cannot_be_drawn_is_refused_first(write: Write, tmp_path: Path) -> None:
+    result = ask(write(LONG), *FEW, "--graph", str(tmp_path / "graph.png"))
+    assert result.exit_code == 2
+    assert "more than 80 cannot be read" in result.stderr
+    assert result.stdout == ""
+    assert not (tmp_path / "graph.png").exists()
+
+
+def test_notes_and_zeros_are_plain(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounded(program: Program, **options: Any) -> Limit:
+        why = "exact: 'x1' is no polynomial in exact numbers ('tanh': TypeError: Multiple dispatch failed for "
+        why += "'torch.tanh'; all __torch_function__ handlers returned NotImplemented:)"
+        return Limit(program, "quadrature", {"m": Value(-2.16e-17, 1e-15)}, None, {"exact": why})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(program_study, "limit", rounded)
+    result = ask(write(HEAD + "program = made(m=moment(apply(torch.tanh, x)))"), *QUICK)
+    assert "note: not by exact: 'x1' is no polynomial in exact numbers ('tanh')\n" in result.stdout
+    for word in ("e-17", "__torch_function__", "dispatch"):
+        assert word not in result.stdout
+    assert "│ 0 ± " in result.stdout
+    found = as_json(write(HEAD + "program = made(m=moment(apply(torch.tanh, x)))"))
+    assert found["outputs"]["m"]["limit"] == -2.16e-17, "JSON has what was computed"
+
+
+def test_pictures_of_many_outputs_say_what_they_leave_out(write: Write) -> None:
+    outputs = ", ".join(f"o{i}=moment(x**2) * {i}" for i in range(1, 6))
+    _, made = read_program(str(write(HEAD + f"program = made({outputs})")))
+    found = study("mine", made, Request((16, 32, 64, 128, 256), seeds=50))
+    drawn = picture(found)
+    titles = [axes.get_title(loc="left") for axes in drawn.axes]
+    assert titles == [*(f"sampled: error of o{i}" for i in (1, 2, 3)), "o1", "o2", "o3"]
+    assert "not drawn: o4, o5." in drawn.get_suptitle().replace("\n", " ")
+    judged = found.result.judged
+    worse = [replace(r, verdict=Verdict.REFUTED) if output_of(r.estimate.prediction) == "o5" else r for r in judged]
+    assert drawn_outputs(worse)[0] == "o5", "what is refuted is drawn first"
 
 
 def test_what_has_no_limit_says_why(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +310,8 @@ def test_files_without_a_program(write: Write, text: str, suffix: str, says: str
         (("--weights", "thin"), "dense, lazy or auto"),
         (("--method", "guess"), "methods are auto, exact"),
         (("--points", "x"), "--points are whole numbers"),
+        (("--points", "1024,1000"), "powers of two up to 2^30, got 1000: take 1024"),
+        (("--points", str(2**31)), "powers of two up to 2^30"),
         (("--replicates", "1"), "--replicates is at least 2"),
         (("--device", "tpu"), "unknown device"),
         (("--plot", "a.gif"), "--plot writes .png"),
@@ -236,12 +322,13 @@ def test_options_that_cannot_be(write: Write, words: tuple[str, ...], says: str)
     result = ask(write(CUBIC), *words)
     assert result.exit_code == 2
     assert says in result.stderr
+    assert result.stdout == "", "it is refused before anything is printed"
 
 
 def test_two_widths_have_no_verdict(write: Write) -> None:
     result = ask(write(CUBIC), "--widths", "16,32", "--seeds", "4")
     assert result.exit_code == 0
-    assert "verdict: inconclusive" in result.stdout
+    assert "verdict: inconclusive (more widths or seeds may settle it)" in result.stdout
     assert "3 are needed" in result.stdout
 
 
@@ -253,6 +340,7 @@ def test_widths_that_a_ratio_does_not_divide(write: Write) -> None:
     result = ask(write(text), "--widths", "64")
     assert result.exit_code == 2
     assert "take a multiple of 3" in result.stderr
+    assert result.stdout == ""
 
 
 def test_names_in_brackets_are_no_markup(write: Write) -> None:

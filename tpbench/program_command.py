@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +16,17 @@ from tpbench.exit import REFUTED, bad_input
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tpbench.bench.claim import Estimate
+    from tpbench.bench.claim import Estimate, Prediction
     from tpbench.program_study import Request, Study
     from tpbench.programs import Program
 
 FORMATS = (".png", ".svg", ".pdf")
+LONG, FIRST, LAST = 60, 30, 15
+"""A program of more lines is printed by so many of the first and of the last."""
+INTERNAL = re.compile(r": \w+: Multiple dispatch failed for [^)]*")
+"""What torch says of a function that met no tensor; the function's name stands before it."""
+ROUNDING = 1e-9
+"""Of a prediction, in units of its tolerance: what is closer to 0 is 0."""
 
 
 def program_command(
@@ -42,6 +49,7 @@ def program_command(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plot: Annotated[Path | None, typer.Option(help="Draw bias and spread against width: .png, .svg or .pdf.")] = None,
     graph: Annotated[Path | None, typer.Option(help="Draw the program as a graph: .png, .svg or .pdf.")] = None,
+    whole: Annotated[bool, typer.Option("--program", help="Print all lines of a long program.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """Print a Tensor Program, its limit at infinite width, and how samples of growing width approach that.
@@ -59,34 +67,52 @@ def program_command(
         from tpbench.program_file import read_program
 
         name, found = read_program(file)
-        _run(name, found, request, plot, graph, as_json=as_json)
+        _check(found, request, graph)
+        if not as_json:
+            from tpbench.console import stdout
+
+            text = str(found) if whole else shortened(str(found))
+            stdout().print(text, highlight=False, markup=False, soft_wrap=True)
+        _run(name, found, request, plot, in_json=as_json)
 
 
-def _run(
-    name: str, program: Program, request: Request, plot: Path | None, graph: Path | None, *, as_json: bool
-) -> None:
-    from tpbench.bench.claim import Verdict
-    from tpbench.console import status_line, stdout
-    from tpbench.program_study import study
+def _check(program: Program, request: Request, graph: Path | None) -> None:
+    """Refuse what cannot be before anything is printed or computed; the graph is drawn here, for it may be refused."""
+    from tpbench.program_study import check_widths
 
-    if not as_json:
-        stdout().print(str(program), highlight=False, markup=False, soft_wrap=True)
+    check_widths(program, request)
     if graph is not None:
         from tpbench.programs.graph import draw
 
         _save(draw(program), graph)
+
+
+def shortened(text: str) -> str:
+    """Return the first and the last lines of a long text, and how many are between."""
+    lines = text.splitlines()
+    if len(lines) <= LONG:
+        return text
+    between = f"… {len(lines) - FIRST - LAST} more lines: --program prints all"
+    return "\n".join([*lines[:FIRST], between, *lines[-LAST:]])
+
+
+def _run(name: str, program: Program, request: Request, plot: Path | None, *, in_json: bool) -> None:
+    from tpbench.bench.claim import Verdict
+    from tpbench.console import status_line
+    from tpbench.program_study import study
+
     with status_line("limit and samples"):
         found = study(name, program, request)
-    if as_json:
-        print(json.dumps(_as_json(found), indent=1, ensure_ascii=False))
+    if in_json:
+        from tpbench.program_json import as_json
+
+        print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
     else:
         _print(found)
     if plot is not None:
-        from tpbench.bench.plot import draw as draw_claim
-        from tpbench.program_study import as_claim
+        from tpbench.program_picture import picture
 
-        for picture in draw_claim(as_claim(found), found.result, found.rows).values():
-            _save(picture, plot)
+        _save(picture(found), plot)
     raise typer.Exit(REFUTED if found.verdict is Verdict.REFUTED else 0)
 
 
@@ -134,7 +160,27 @@ def _print(found: Study) -> None:
     console.print(_verdicts(found))
     for line in _notes(found):
         console.print(line, highlight=False, markup=False)
-    console.print(f"verdict: {found.verdict}", highlight=False)
+    console.print(f"verdict: {found.verdict}{_hint(found)}", highlight=False)
+
+
+def _hint(found: Study) -> str:
+    """Return what may settle an inconclusive verdict: more samples, or a limit that is known better."""
+    from tpbench.bench.claim import Verdict
+
+    if found.verdict is not Verdict.INCONCLUSIVE or found.limit is None:
+        return ""
+    vague = [_vague(row.estimate, found) for row in found.result.judged if row.verdict is Verdict.INCONCLUSIVE]
+    more = ["widths or seeds"] * (not all(vague)) + ["points or replicates"] * any(vague)
+    return f" (more {', and '.join(more)} may settle it)"
+
+
+def _vague(e: Estimate, found: Study) -> bool:
+    """Return whether the limit's own error leaves an estimate open."""
+    from tpbench.bench.claim import Kind
+    from tpbench.program_study import COULD_BE, output_of
+
+    error = found.limit.scalars[output_of(e.prediction)].error if found.limit else 0.0
+    return COULD_BE in e.note or (e.prediction.kind is Kind.VALUE and 2 * error > e.prediction.tolerance)
 
 
 def _values(found: Study) -> Table:
@@ -166,25 +212,33 @@ def _verdicts(found: Study) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from tpbench.bench.claim import Kind
     from tpbench.bench.words import KINDS, SIGNS
     from tpbench.console import MARKS
+    from tpbench.program_study import output_of
 
     table = Table("output", "estimate of", "theory", "rival", "estimate", "95% interval", "verdict", "note")
     for row in found.result.judged:
         e, p = row.estimate, row.estimate.prediction
-        digits = _digits(e)
+        digits, output = _digits(e), output_of(p)
+        error = found.limit.scalars[output].error if found.limit and p.kind is Kind.VALUE else 0.0
         known = not math.isnan(e.value)
         table.add_row(
-            Text(p.quantity.removesuffix(" − limit")),
+            Text(output),
             KINDS[p.kind],
-            f"{SIGNS.get(p.side, '')}{p.predicted:.6g} ± {p.tolerance:.2g}",
-            f"{p.rival:.3g}",
+            f"{SIGNS.get(p.side, '')}{_rounded(p.predicted, p, error):.6g} ± {p.tolerance:.2g}",
+            f"{_rounded(p.rival, p, error):.3g}",
             f"{e.value:.{digits}f}" if known else "none",
             f"[{e.low:.{digits}f}, {e.high:.{digits}f}]" if known else "",
             MARKS[row.verdict],
             e.note,
         )
     return table
+
+
+def _rounded(value: float, prediction: Prediction, error: float) -> float:
+    """Return a number of the theory, 0 where it is within the limit's error or rounding of that."""
+    return 0.0 if abs(value) <= max(error, ROUNDING * prediction.tolerance) else value
 
 
 def _digits(e: Estimate) -> int:
@@ -196,56 +250,13 @@ def _digits(e: Estimate) -> int:
 def _notes(found: Study) -> list[str]:
     lines = [f"note: {text}" for text in found.notes]
     if found.limit is None:
-        return [*lines, f"no limit was found, so only the spread is judged: {found.why}"]
+        return [*lines, f"no limit was found, so only the spread is judged: {_plain(found.why)}"]
     return [
         *lines,
-        *(f"note: not by {name}: {why.removeprefix(f'{name}: ')}" for name, why in found.limit.refused.items()),
+        *(f"note: not by {name}: {_plain(why.removeprefix(f'{name}: '))}" for name, why in found.limit.refused.items()),
     ]
 
 
-def _as_json(found: Study) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "program": str(found.program),
-        "fragment": found.program.fragment,
-        "method": found.limit.method if found.limit else None,
-        "refused": dict(found.limit.refused) if found.limit else {"all": found.why},
-        "weights": {str(width): weights for width, weights in found.weights.items()},
-        "outputs": {name: _output_json(found, name) for name in found.asked.outputs},
-        "estimates": [_estimate_json(row.estimate) | {"verdict": row.verdict} for row in found.result.judged],
-        "notes": list(found.notes),
-        "verdict": found.verdict,
-    }
-
-
-def _output_json(found: Study, name: str) -> dict[str, Any]:
-    known = found.limit.scalars[name] if found.limit else None
-    means = [found.mean(width, name) for width in found.values]
-    return {
-        "limit": None if known is None else _finite(known.mean),
-        "limit_error": None if known is None else _finite(known.error),
-        "exact": None if known is None or known.exact is None else str(known.exact),
-        "width": list(found.values),
-        "mean": [_finite(each.mean) for each in means],
-        "standard_error": [_finite(each.error) for each in means],
-    }
-
-
-def _estimate_json(e: Estimate) -> dict[str, Any]:
-    p = e.prediction
-    return {
-        "output": p.quantity.removesuffix(" − limit"),
-        "kind": p.kind,
-        "side": p.side,
-        "prediction": p.predicted,
-        "tolerance": p.tolerance,
-        "rival": p.rival,
-        "estimate": _finite(e.value),
-        "low": _finite(e.low),
-        "high": _finite(e.high),
-        "note": e.note,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _plain(why: str) -> str:
+    """Return a refusal without what torch says of its internals."""
+    return INTERNAL.sub("", why)

@@ -17,19 +17,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from tpbench.bench.claim import Claim, ClaimResult, Estimate, Figure, Kind, Prediction, Row, Side, Sweep, Verdict
+from tpbench.bench.claim import ClaimResult, Estimate, Kind, Prediction, Row, Side, Verdict
 from tpbench.bench.claim import Point as Run
 from tpbench.bench.estimate import LEVEL, MIN_WIDTHS, estimate
 from tpbench.bench.table import join, tabulate
 from tpbench.bench.verdict import judge
 from tpbench.programs.functions import MULTIPLY
 from tpbench.programs.infinite import METHODS, POINTS, REPLICATES, Limit, UnsuitedError, Value, limit
-from tpbench.programs.instructions import Constant, MatMul, Moment
+from tpbench.programs.infinite.sobol import MOST_POINTS
+from tpbench.programs.instructions import Constant, MatMul, Moment, bound_names, read_names
 from tpbench.programs.program import Program
 from tpbench.programs.sampling import WEIGHTS, sample
 
 Array = NDArray[np.float64]
-SAMPLED = "sampled"
+SAMPLED, ERROR = "sampled", "error of "
 """The parametrization of all rows: programs have none."""
 LAZY_FROM, WIDTHS_A_PRODUCT = 512, 4
 """Lazy matrices pay from this width on, and from so many times the number of products on."""
@@ -44,6 +45,7 @@ UNKNOWN = Value(math.nan)
 SPREAD_TOLERANCE = 0.2
 """Of the spread's exponent: less than half of the way from −1/2 to the rival 0; five widths of 64 seeds reach it."""
 FEW = f"{{}} widths give no exponents and no verdict: {MIN_WIDTHS} are needed"
+COULD_BE = "could be what is seen: ask for more points or replicates"
 BIAS_TOLERANCE, BIAS_RIVAL = 0.35, 0.5
 """Of the bias's exponent, as shares of it: the rival is a bias as large as the spread."""
 
@@ -69,6 +71,10 @@ class Request:
             raise ValueError(f"weights are {', '.join(WEIGHTS)} or auto, got {self.weights!r}")
         if self.method not in (*METHODS, "auto"):
             raise ValueError(f"methods are auto, {', '.join(METHODS)}; got {self.method!r}")
+        for points in self.points:
+            if points.bit_count() != 1 or not 1 <= points <= MOST_POINTS:
+                close = min(MOST_POINTS, 1 << max(0, points).bit_length())
+                raise ValueError(f"numbers of points are powers of two up to 2^30, got {points}: take {close}")
 
 
 @dataclass(frozen=True)
@@ -104,22 +110,26 @@ class Study:
 
 def study(name: str, program: Program, request: Request) -> Study:
     """Sample a program at all widths, find its limit and judge one by the other."""
+    check_widths(program, request)
     asked = with_squares(program)
-    for width in request.widths:
-        for axis in {*asked.widths.values()}:
-            axis.at(width)  # before anything is computed
     found, why = _limit(asked, request, "dependent")
     rival = _limit(asked, request, "independent")[0] if found and asked.fragment.startswith("NETSOR⊤") else None
     weights = {width: _weights(asked, width, request) for width in sorted(request.widths)}
     values = {width: _sampled(asked, width, how, request) for width, how in weights.items()}
     rows = join([_table(width, weights[width], values[width], found) for width in weights])
     predictions, notes = _predictions(asked, found, rival, values)
-    known = {error_of(quantity): value for quantity, value in (found.scalars if found else {}).items()}
-    known |= found.scalars if found else {}
+    known = found.scalars if found else {}
     estimates = [estimate(each, rows) for each in predictions]
-    estimates = [_with_limit(e, known.get(e.prediction.quantity, UNKNOWN), values) for e in estimates]
+    estimates = [_with_limit(e, known.get(output_of(e.prediction), UNKNOWN), values) for e in estimates]
     result = judge(name, estimates, why)
     return Study(name, program, asked, found, why, values, weights, rows, result, tuple(notes))
+
+
+def check_widths(program: Program, request: Request) -> None:
+    """Raise ``ValueError`` for a width that a ratio of the program does not divide."""
+    for width in request.widths:
+        for axis in {*program.widths.values()}:
+            axis.at(width)
 
 
 def with_squares(program: Program) -> Program:
@@ -135,23 +145,12 @@ def with_squares(program: Program) -> Program:
 
 def error_of(quantity: str) -> str:
     """Return the name of a quantity's distance from its limit."""
-    return f"{quantity} − limit"
+    return f"{ERROR}{quantity}"
 
 
-def as_claim(found: Study) -> Claim:
-    """Return the claim that a study is about, for the pictures of claims."""
-    sweep = Sweep((SAMPLED,), tuple(found.values), (len(found.rows),) * len(found.values), {})
-    return Claim(
-        name=found.name,
-        statement=f"The program {found.name} at width n against its limit: bias O(1/n), spread O(n^(−1/2)).",
-        source="",
-        rival="",
-        experiment="program",
-        sweeps=dict.fromkeys(("smoke", "nightly", "full"), sweep),
-        predict=lambda _: tuple(row.estimate.prediction for row in found.result.judged),
-        faults=(),
-        figures=(Figure.CONVERGENCE,),
-    )
+def output_of(prediction: Prediction) -> str:
+    """Return the output that is judged, whether by its value or by its distance from the limit."""
+    return prediction.quantity if prediction.kind is Kind.VALUE else prediction.quantity.removeprefix(ERROR)
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------
@@ -203,12 +202,11 @@ def _predictions(
     asked: Program, found: Limit | None, rival: Limit | None, values: Mapping[int, Mapping[str, Array]]
 ) -> tuple[list[Prediction], list[str]]:
     """Return what is judged, and notes on what is not."""
-    powers = [float(b.power) for b in asked.bindings if isinstance(b, Constant) and b.power < 0]
-    power = max([-1.0, *powers])  # what falls more slowly than a bias is one
+    powers = slowest_powers(asked)
     predictions: list[Prediction] = []
     notes = [FEW.format(len(values))] if len(values) < MIN_WIDTHS else []
     for quantity in asked.outputs:
-        by_width = {width: each[quantity] for width, each in values.items()}
+        by_width, power = {width: each[quantity] for width, each in values.items()}, powers[quantity]
         known = found.scalars[quantity] if found else UNKNOWN
         size = max(abs(known.mean) if math.isfinite(known.mean) else 0.0, _unit(by_width)) or 1.0
         if max(float(each.std()) for each in by_width.values()) > ROUNDING * size:
@@ -232,6 +230,15 @@ def _predictions(
         other = _rival(known.mean, rival.scalars[quantity].mean if rival else known.mean, tolerance, size)
         predictions.append(Prediction(SAMPLED, quantity, Kind.VALUE, known.mean, other, tolerance, correction=-power))
     return predictions, notes
+
+
+def slowest_powers(program: Program) -> dict[str, float]:
+    """Return, by name, the power of n with which a bias may fall: −1, or that of a slower constant it depends on."""
+    found: dict[str, float] = {}
+    for b in program.bindings:
+        own = [float(b.power)] if isinstance(b, Constant) and b.power < 0 else []
+        found |= dict.fromkeys(bound_names(b), max([-1.0, *own, *(found[name] for name in read_names(b))]))
+    return found
 
 
 def _bias(quantity: str, power: float) -> Prediction:
@@ -283,10 +290,10 @@ def _with_limit(found: Estimate, known: Value, values: Mapping[int, Mapping[str,
         error = math.hypot(found.error, known.error)
         reach = float(stats.t.ppf(0.5 + LEVEL / 2, found.freedom)) * error
         return replace(found, error=error, low=found.value - reach, high=found.value + reach)
-    widest = values[max(values)][prediction.quantity.removesuffix(error_of(""))]
+    widest = values[max(values)][output_of(prediction)]
     noise = float(widest.std(ddof=1)) / math.sqrt(len(widest))
     if known.error <= max(noise, abs(float(widest.mean()) - known.mean) / 3):
         return found
-    note = f"the limit's error {known.error:.1e} could be what is seen: ask for more points or replicates"
+    note = f"the limit's error {known.error:.1e} {COULD_BE}"
     nothing = math.nan
     return replace(found, value=nothing, error=nothing, freedom=nothing, low=nothing, high=nothing, note=note)

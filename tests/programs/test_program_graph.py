@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpbench.programs import Program, apply, gaussian, gaussians, inner, matrix, program
-from tpbench.programs.graph import MOST, draw
+from tpbench.programs import Program, apply, gaussian, gaussians, inner, matrix, moment, program
+from tpbench.programs.graph import FIRST_PRODUCT, MOST, PRODUCT, READS_SCALAR, READS_VECTOR, draw
 from tpbench.programs.layout import layout, rows
 
 
@@ -84,3 +84,30 @@ def test_large_programs_say_what_to_do() -> None:
         x = apply(torch.tanh, x)
     with pytest.raises(ValueError, match=r"81 bindings.*draw a part of it.*show"):
         draw(program(x))
+
+
+@pytest.mark.parametrize(
+    ("made", "lines"),
+    [
+        (symmetric(2), {READS_VECTOR, PRODUCT, FIRST_PRODUCT}),
+        (program(gaussian("x")), set()),
+        (program(moment(gaussian("x")) * gaussian("y")), {READS_VECTOR, READS_SCALAR}),
+        (program(moment(gaussian("x")) ** 2), {READS_VECTOR, READS_SCALAR}),
+        (program(matrix("W") @ gaussian("x")), {PRODUCT, FIRST_PRODUCT}),
+    ],
+)
+def test_the_legend_names_what_is_drawn_and_no_more(made: Program, lines: set[str]) -> None:
+    picture = draw(made)
+    [legend] = picture.legends
+    named = {text.get_text() for text in legend.get_texts()}
+    assert named & {READS_VECTOR, READS_SCALAR, PRODUCT, FIRST_PRODUCT} == lines
+    drawn = {(patch.get_linestyle(), patch.get_edgecolor()) for patch in picture.axes[0].patches}
+    assert len(drawn) == len(lines)
+
+
+def test_every_matrix_leads_to_its_first_product() -> None:
+    W, V, x = matrix("W"), matrix("V"), gaussian("x")
+    made = program(W @ (V @ (W.T @ x)))
+    dotted = [patch for patch in draw(made).axes[0].patches if patch.get_linestyle() in (":", "dotted")]
+    assert len(dotted) == 2
+    assert len({patch.get_edgecolor() for patch in dotted}) == 2

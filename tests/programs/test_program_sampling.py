@@ -171,6 +171,9 @@ def test_functions_of_the_caller_see_no_value_that_others_read() -> None:
         ({"weights": "thin"}, "dense or lazy, got 'thin'"),
         ({"width": 5}, "take a multiple of 2"),
         ({"width": 0}, "neurons"),
+        ({"width": 4.5}, "the width is 4.5"),
+        ({"seeds": 2.5}, "the number of seeds is 2.5"),
+        ({"seeds": [0, 1.5]}, "the seed is 1.5"),
     ],
 )
 def test_refusals(arguments: dict[str, Any], says: str) -> None:
@@ -195,3 +198,9 @@ def test_one_matrix_is_one_matrix() -> None:
     made = program(combination([(1, W @ x), (1, V @ x)]))
     assert sum(isinstance(b, GaussianMatrix) for b in made.bindings) == 2
     assert sum(isinstance(b, MatMul) for b in made.bindings) == 2
+
+
+def test_whole_numbers_of_numpy_are_whole() -> None:
+    x = gaussian("x")
+    found = sample(program(x), np.int64(4), np.int64(2))["x"]  # type: ignore[arg-type]
+    torch.testing.assert_close(found, sample(program(x), 4, 2)["x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from tpbench.programs import (
     gaussian,
     gaussians,
     inner,
+    limit,
     matrix,
     moment,
     program,
@@ -114,6 +116,7 @@ def test_a_decimal_and_a_whole_number_are_two_functions(decimal_first: bool) -> 
         lambda A, B, x: (A - B) @ x - (A @ x - B @ x),
         lambda A, B, x: (2 * A - B * Fraction(1, 3)) @ x - (2 * (A @ x) - Fraction(1, 3) * (B @ x)),
         lambda A, B, x: -A @ x + A @ x,
+        lambda A, B, x: (A / 2 - B / Fraction(1, 3) + A / 0.5) @ x - (2.5 * (A @ x) - 3 * (B @ x)),
         lambda A, B, x: (A + A.T).T @ x - (A + A.T) @ x,
         lambda A, B, x: (A @ B).T @ x - B.T @ (A.T @ x),
         lambda A, B, x: ((A + B) @ (A - B.T)) @ x - (A + B) @ ((A - B.T) @ x),
@@ -147,11 +150,55 @@ def test_powers_of_a_sum_are_not_multiplied_out(power: int) -> None:
         (lambda W, x: W + x, "only matrices add"),
         (lambda W, x: apply(torch.tanh, W), "vectors, scalars and numbers, got Operator"),
         (lambda W, x: apply(torch.tanh, "x"), "got str"),
+        (lambda W, x: W / x, "divide it by numbers"),
+        (lambda W, x: 2 / W, "no inverses"),
+        (lambda W, x: x @ W, "write W.T @ x"),
+        (lambda W, x: x @ x, "inner"),
+        (lambda W, x: torch.eye(2) @ W, "got Tensor"),
+        (lambda W, x: 2 @ W, "got int"),
+        (lambda W, x: inner(x, moment(x)), "inner takes two vectors, got Scalar"),
+        (lambda W, x: inner(2, x), "inner takes two vectors, got int"),
+        (lambda W, x: 2**x, "apply a function of your own"),
+        (lambda W, x: torch.relu(x), r"write apply\(torch.relu, x\)"),
+        (lambda W, x: torch.nn.functional.gelu(x), r"apply\(torch.nn.functional.gelu, x\)"),
+        (lambda W, x: torch.tanh(moment(x)), r"write moment\(torch.tanh, c\)"),
+        (lambda W, x: torch.tanh(W), r"a matrix of a program is none: .*apply\(torch.tanh, W @ x\)"),
     ],
 )
 def test_what_matrices_do_not_do_is_a_type_error(attempt: Callable[..., Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
         attempt(matrix("W"), gaussian("x"))
+
+
+@pytest.mark.parametrize("operate", [operator.add, operator.sub, operator.mul, operator.truediv])
+@pytest.mark.parametrize("tensor_first", [True, False])
+def test_tensors_are_no_numbers_of_a_program(operate: Callable[..., Any], tensor_first: bool) -> None:
+    """Torch turns some refusals of its own operators into bare ones, so each is tried from both sides."""
+    for value in (gaussian("x"), moment(gaussian("x"))):
+        pair = (torch.tensor(2.0), value)
+        with pytest.raises(TypeError, match=r"give a plain number, such as 2 or float\(tensor\)"):
+            operate(*(pair if tensor_first else reversed(pair)))
+
+
+def test_absolute_values_are_those_of_torch() -> None:
+    x = gaussian("x")
+    size, of_scalar, plain, c = values(abs(x), abs(moment(x) - 1), x, moment(x))
+    torch.testing.assert_close(size, plain.abs())
+    torch.testing.assert_close(of_scalar, (c - 1).abs())
+    found = limit(program(m=moment(abs(matrix("W") @ x)))).scalars["m"]
+    assert abs(found.mean - (2 / np.pi) ** 0.5) <= 1e-9 + 4 * found.error < 1e-2
+
+
+def test_what_cannot_be_is_refused_where_it_is_written() -> None:
+    for attempt, says in (
+        (lambda: gaussian("x", variance=-1), "covariance of x has a negative variance"),
+        (lambda: gaussians("x", "y", covariance=[[1, 0], [1, 1]]), "not symmetric"),
+        (lambda: matrix("W", variance=0), "variance above 0"),
+        (lambda: constant(1, power=1), "of order 1"),
+        (lambda: matrix("W") / 0, "divided by 0"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            attempt()
 
 
 @pytest.mark.parametrize(

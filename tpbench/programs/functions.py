@@ -28,6 +28,15 @@ SWAPPED = {
 MULTIPLY = BINARY["multiply"]
 
 
+def _absolute(x: Any) -> Any:
+    import torch  # only where it is evaluated: programs are written without torch
+
+    return torch.abs(x) if isinstance(x, torch.Tensor) or hasattr(x, "__torch_function__") else abs(x)
+
+
+ABSOLUTE = Function("abs", _absolute, "|{0}|")
+
+
 def function(call: Function | Callable[..., Any]) -> Function:
     """Return a function with its name; the same object for the same callable as long as that lives."""
     return call if isinstance(call, Function) else _named(call)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch
 from matplotlib.path import Path
 
-from tpbench.programs.instructions import Binding, Gaussians, Kind, MatMul, Moment, Nonlin, bound_names
+from tpbench.programs.instructions import Gaussians, Kind, MatMul, Moment, Nonlin, bound_names
 from tpbench.programs.layout import Layout, layout
 from tpbench.programs.printing import WRITERS
 from tpbench.programs.program import Program
@@ -24,7 +24,6 @@ MOST = 80
 LETTERS = 34
 """Letters of a box; longer formulas are cut."""
 LETTER, PADDING, GAP, ROW = 0.078, 0.22, 0.25, 0.72  # inches
-MATRICES_A_ROW = 5
 INK, EDGE = "#333333", "#8a8a8a"
 
 
@@ -35,6 +34,27 @@ class Look(NamedTuple):
     colour: str
     words: str
 
+
+class Edge(NamedTuple):
+    """How an edge is drawn and labelled; ``matrix`` gives it its colour."""
+
+    style: str
+    label: str = ""
+    matrix: str = ""
+
+
+READS_VECTOR, READS_SCALAR, PRODUCT, FIRST_PRODUCT = (
+    "reads a vector",
+    "reads a scalar",
+    "product, in its matrix's colour",
+    "a matrix's first product",
+)
+STYLES: Mapping[str, Literal["-", "--", ":"]] = {
+    READS_VECTOR: "-",
+    READS_SCALAR: "--",
+    PRODUCT: "-",
+    FIRST_PRODUCT: ":",
+}
 
 LOOKS: Mapping[Kind, Look] = {
     Kind.VECTOR: Look("round,pad=0.35,rounding_size=0.5", "#cfe3f5", "vector (rounded)"),
@@ -48,7 +68,8 @@ MATRIX_INKS = ("#b35900", "#7a3e9d", "#00695c", "#ad1457", "#3949ab", "#5d4037")
 def draw(program: Program) -> Figure:
     """Return a picture of a program, from initial data at the top to outputs at the bottom.
 
-    An edge leads to what reads a value; products have the colour and the name of their matrix, which stand at the top.
+    An edge leads to what reads a value; products have the colour and the name of their matrix, which stands above its
+    first product.
     Raises ``ValueError`` for more than ``MOST`` bindings.
     """
     if len(program.bindings) > MOST:
@@ -58,23 +79,21 @@ def draw(program: Program) -> Figure:
         )
     texts = _texts(program)
     inks = {name: MATRIX_INKS[i % len(MATRIX_INKS)] for i, name in enumerate(program.matrices)}
-    labels = _labels(program)
-    widths = {name: LETTER * len(text) + PADDING for name, text in texts.items() if name not in program.matrices}
-    found = layout(widths, list(labels), GAP)
+    edges = _edges(program)
+    widths = {name: LETTER * len(text) + PADDING for name, text in texts.items()}
+    found = layout(widths, list(edges), GAP)
     with mpl.rc_context({"font.family": "DejaVu Sans"}):
-        return _drawn(program, texts, inks, labels, found)
+        return _drawn(program, texts, inks, edges, found)
 
 
 def _drawn(
     program: Program,
     texts: Mapping[str, str],
     inks: Mapping[str, str],
-    labels: Mapping[tuple[str, str], tuple[str, str]],
+    edges: Mapping[tuple[str, str], Edge],
     found: Layout,
 ) -> Figure:
-    matrices = _matrix_places(program, texts)
-    top = 1 + max((row for _, row in matrices.values()), default=-1)
-    places = {name: (found.across[name], top + found.row[name]) for name in found.across} | matrices
+    places = {name: (found.across[name], found.row[name]) for name in found.across}
     ends = [x + LETTER * len(texts[name]) / 2 for name, (x, _) in places.items()]
     bends = [x for road in found.roads.values() for x in road]
     width = max(*ends, *bends, 5.6) + 0.4
@@ -86,14 +105,14 @@ def _drawn(
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     for (parent, child), road in found.roads.items():
-        label, matrix = labels[parent, child]
-        points = [(x, _down(top + found.row[parent] + i)) for i, x in enumerate(road)]
-        colour, dashed = inks.get(matrix, EDGE), program.kinds[parent] is Kind.SCALAR
-        axes.add_patch(_arrow(points, colour, dashed=dashed))
-        _label(axes, points[-2:], label, colour)
+        edge = edges[parent, child]
+        points = [(x, _down(found.row[parent] + i)) for i, x in enumerate(road)]
+        colour = inks.get(edge.matrix, EDGE)
+        axes.add_patch(_arrow(points, colour, STYLES[edge.style]))
+        _label(axes, points[-2:], edge.label, colour)
     for name, (x, row) in places.items():
         _box(axes, program, name, texts[name], (x, _down(row)), inks.get(name, INK))
-    _legend(picture, program)
+    _legend(picture, program, {edge.style for edge in edges.values()})
     return picture
 
 
@@ -141,36 +160,25 @@ def _marginal(binding: Gaussians, place: int) -> str:
     return WRITERS[Gaussians](alone)[0] + (f", with {', '.join(others)}" if others else "")
 
 
-def _labels(program: Program) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return, for every edge (parent, child), its label and the matrix of its product."""
-    found: dict[tuple[str, str], tuple[str, str]] = {}
+def _edges(program: Program) -> dict[tuple[str, str], Edge]:
+    """Return every edge (parent, child): what reads what, and from each matrix one to its first product."""
+    found: dict[tuple[str, str], Edge] = {}
+    shown: set[str] = set()
     for binding in program.bindings:
-        for parent in _parents(binding):
-            label, matrix = "", ""
-            if isinstance(binding, MatMul):
-                label, matrix = binding.matrix + ("ᵀ" if binding.transposed else ""), binding.matrix
-            found[parent, bound_names(binding)[0]] = (label, matrix)
+        child = bound_names(binding)[0]
+        if isinstance(binding, MatMul):
+            if binding.matrix not in shown:
+                found[binding.matrix, child] = Edge(FIRST_PRODUCT, matrix=binding.matrix)
+            shown.add(binding.matrix)
+            label = binding.matrix + ("ᵀ" if binding.transposed else "")
+            found[binding.vector, child] = Edge(PRODUCT, label, binding.matrix)
+        elif isinstance(binding, Nonlin | Moment):
+            found |= {(name, child): Edge(READS_VECTOR) for name in binding.vectors}
+            found |= {(name, child): Edge(READS_SCALAR) for name in binding.scalars}
     return found
 
 
-def _parents(binding: Binding) -> tuple[str, ...]:
-    if isinstance(binding, MatMul):
-        return (binding.vector,)
-    return (*binding.vectors, *binding.scalars) if isinstance(binding, Nonlin | Moment) else ()
-
-
-def _matrix_places(program: Program, texts: Mapping[str, str]) -> dict[str, tuple[float, int]]:
-    """Return the place across and the row of every matrix: some rows of their own above all else."""
-    places, left = {}, 0.0
-    for i, name in enumerate(program.matrices):
-        left = 0.0 if i % MATRICES_A_ROW == 0 else left
-        width = LETTER * len(texts[name]) + PADDING + GAP
-        places[name] = (left + width / 2, i // MATRICES_A_ROW)
-        left += width
-    return places
-
-
-def _arrow(points: list[tuple[float, float]], colour: str, *, dashed: bool) -> FancyArrowPatch:
+def _arrow(points: list[tuple[float, float]], colour: str, line: str) -> FancyArrowPatch:
     """Return a smooth arrow through points, which leaves and enters rows straight downwards."""
     codes, path = [Path.MOVETO], [points[0]]
     for (x0, y0), (x1, y1) in pairwise(points):
@@ -178,18 +186,19 @@ def _arrow(points: list[tuple[float, float]], colour: str, *, dashed: bool) -> F
         codes += [Path.CURVE4] * 3
     *_, (x, y) = path
     path[-1] = (x, y - 0.16)  # ends at the upper edge of the box
-    style: dict[str, Any] = {"color": colour, "linestyle": "--" if dashed else "-", "linewidth": 1.1, "zorder": 1}
+    style: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.1, "zorder": 1}
     return FancyArrowPatch(path=Path(path, codes), arrowstyle="-|>", mutation_scale=9, **style)
 
 
-def _legend(picture: Figure, program: Program) -> None:
+def _legend(picture: Figure, program: Program, styles: Set[str]) -> None:
+    """Explain what is drawn, and nothing else."""
     kinds = set(program.kinds.values())
     handles: list[Patch | Line2D] = [
         Patch(facecolor=look.colour, edgecolor=INK, label=look.words) for kind, look in LOOKS.items() if kind in kinds
     ]
     handles.append(Patch(facecolor="white", edgecolor=INK, linewidth=2.4, label="output"))
-    if Kind.MATRIX in kinds:
-        handles.append(Line2D([], [], color=MATRIX_INKS[0], label="product, in its matrix's colour"))
-    if Kind.SCALAR in kinds:
-        handles.append(Line2D([], [], color=EDGE, linestyle="--", label="reads a scalar"))
+    for style, line in STYLES.items():
+        if style in styles:
+            colour = MATRIX_INKS[0] if style in (PRODUCT, FIRST_PRODUCT) else EDGE
+            handles.append(Line2D([], [], color=colour, linestyle=line, label=style))
     picture.legend(handles=handles, loc="lower left", ncols=3, fontsize=8, frameon=False)

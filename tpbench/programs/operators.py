@@ -14,7 +14,7 @@ from functools import reduce
 from typing import overload
 
 from tpbench.programs.instructions import GaussianMatrix, MatMul, N, Number, Width
-from tpbench.programs.symbols import Node, Real, Symbol, Vector, combination, exact_number
+from tpbench.programs.symbols import Node, Real, Symbol, Vector, combination, exact_number, refuse_torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,8 @@ class Operator:
     """
 
     terms: tuple[tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]], ...]
+
+    __torch_function__ = refuse_torch
 
     @property
     def T(self) -> Operator:  # noqa: N802 - the name of a transpose everywhere
@@ -47,6 +49,12 @@ class Operator:
         parts = [(c, reduce(_product, reversed(factors), other)) for c, factors in self.terms]
         return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else combination(parts)
 
+    def __rmatmul__(self, other: object) -> Vector:
+        if isinstance(other, Vector):
+            raise TypeError("a vector stood before a matrix, x @ W: vectors are columns, so write W.T @ x")
+        came = type(other).__name__
+        raise TypeError(f"a matrix of a program multiplies its vectors and matrices, got {came}: scale it with *")
+
     def __add__(self, other: Operator) -> Operator:
         if not isinstance(other, Operator):
             raise TypeError(f"a matrix and {type(other).__name__} were added: only matrices add to matrices")
@@ -63,6 +71,18 @@ class Operator:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, number: Real) -> Operator:
+        if not isinstance(number, numbers.Real):
+            came = type(number).__name__
+            raise TypeError(f"a matrix was divided by {came}: divide it by numbers, and divide products, (W @ x) / c")
+        exact = exact_number(number)
+        if exact == 0:
+            raise ValueError("a matrix was divided by 0: divide it by another number")
+        return Operator(tuple((c / exact, factors) for c, factors in self.terms))
+
+    def __rtruediv__(self, _other: object) -> Operator:
+        raise TypeError("something was divided by a matrix: programs have no inverses, only products W @ x and W.T @ x")
+
     def _factored(self) -> tuple[Number, tuple[tuple[Symbol | Operator, bool], ...]]:
         """Return the operator as one product; a sum is a factor of its own."""
         return self.terms[0] if len(self.terms) == 1 else (Fraction(1), ((self, False),))
@@ -73,7 +93,9 @@ class Operator:
 
 def matrix(name: str, *, variance: Real = 1, rows: Width = N, columns: Width = N) -> Operator:
     """Return a matrix with independent N(0, variance/n_columns) entries."""
-    node = Node(lambda own, _: GaussianMatrix(own, exact_number(variance), rows, columns), name=name, prefix="W")
+    exact = exact_number(variance)
+    GaussianMatrix(name, exact, rows, columns)  # refuses what cannot be where it is written
+    node = Node(lambda own, _: GaussianMatrix(own, exact, rows, columns), name=name, prefix="W")
     return Operator(((Fraction(1), ((Symbol(node), False),)),))
 
 

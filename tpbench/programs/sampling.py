@@ -6,6 +6,7 @@ let n be a million.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,9 +63,9 @@ def sample(
 
     ``seeds`` are seeds, or how many from 0 on; a seed's values do not depend on its companions. ``weights`` are "dense"
     (n × n numbers a matrix and seed) or "lazy" (the same law, known only where it is asked, O(n) a product).
-    Raises ``ValueError`` for a width that a ratio does not divide, no seeds, and unknown weights.
+    Raises ``ValueError`` for a width that is not whole or that a ratio does not divide, no seeds, and unknown weights.
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    width, chosen = _whole(width, "width"), _seeds(seeds)
     if not chosen:
         raise ValueError("a program is sampled for at least one seed, got none")
     if weights not in WEIGHTS:
@@ -79,6 +80,17 @@ def sample(
             run.matrices.pop(name, None)
     found = {name: run.values[name] for name in program.outputs}
     return {name: value if name in program.widths else value[:, 0] for name, value in found.items()}
+
+
+def _seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:
+    listed = range(_whole(seeds, "number of seeds")) if isinstance(seeds, int | numbers.Real) else seeds
+    return tuple(_whole(seed, "seed") for seed in listed)
+
+
+def _whole(value: Any, what: str) -> int:
+    if not isinstance(value, numbers.Integral):
+        raise ValueError(f"a program is sampled at whole numbers, and the {what} is {value!r}: give one such as 64")
+    return int(value)
 
 
 def _gaussians(run: Run, b: Gaussians) -> None:

@@ -52,12 +52,43 @@ class Symbol:
         return replace(self, node=replace(self.node, name=name, serial=next(_SERIAL)))
 
 
+TENSOR_MET = (
+    "a tensor met a value of a program, which has no numbers yet: give a plain number, such as 2 or float(tensor), or "
+    "a vector or matrix of the program"
+)
+
+
+REMEDIES = {"Vector": ("vector", "write apply({0}, x)"), "Scalar": ("scalar", "write moment({0}, c)")}
+
+
+@classmethod  # type: ignore[misc]  # the method of several classes that have no base in common
+def refuse_torch(
+    cls: type, function: Callable[..., object], _types: object, arguments: Sequence[object] = (), _named: object = None
+) -> Any:
+    """Refuse a function of torch that met a value of a program: ``TypeError`` with what to write instead."""
+    import torch
+
+    if any(isinstance(value, torch.Tensor) for value in arguments):
+        raise TypeError(TENSOR_MET)
+    name = torch.overrides.resolve_name(function) or getattr(function, "__name__", "function")
+    kind, remedy = REMEDIES.get(cls.__name__, ("matrix", "apply it to products, apply({0}, W @ x)"))
+    raise TypeError(
+        f"{name} takes tensors, and a {kind} of a program is none: {remedy.format(name)}, for functions that act on "
+        "every coordinate alone"
+    )
+
+
 Real = int | float | Fraction
 Value = TypeVar("Value", "Vector", "Scalar")
 
 
 class _Arithmetic(Symbol, Generic[Value]):
-    """Coordinatewise + - * / ** with symbols and numbers; what meets a vector is a vector."""
+    """Coordinatewise + - * / ** and abs with symbols and numbers; what meets a vector is a vector.
+
+    Functions of torch, and tensors, raise ``TypeError`` that says what to write.
+    """
+
+    __torch_function__ = refuse_torch
 
     def __add__(self, other: Operand) -> Value:
         return cast(Value, _operate("add", self, other))
@@ -88,8 +119,19 @@ class _Arithmetic(Symbol, Generic[Value]):
             raise ValueError(f"powers of symbols are whole numbers from 1, got {power!r}: apply a function of your own")
         return cast(Value, _computed(functions.power(power), (self,)))
 
+    def __rpow__(self, base: object) -> Value:
+        raise TypeError(f"{base!r} to the power of a symbol was asked for: apply a function of your own, apply(f, x)")
+
     def __neg__(self) -> Value:
         return cast(Value, _computed(functions.times(Fraction(-1)), (self,)))
+
+    def __abs__(self) -> Value:
+        return cast(Value, _computed(functions.ABSOLUTE, (self,)))
+
+    def __matmul__(self, other: object) -> Any:
+        if isinstance(other, _Arithmetic):
+            raise TypeError("@ stood between two vectors or scalars: inner(x, y) is xᵀy/n, and x * y is by coordinates")
+        return NotImplemented
 
 
 class Vector(_Arithmetic["Vector"]):
@@ -115,7 +157,8 @@ def gaussians(
     rows = [[int(i == j) for j in range(count)] for i in range(count)] if covariance is None else covariance
     table = tuple(tuple(exact_number(value) for value in row) for row in rows)
     means = tuple(exact_number(value) for value in (mean if mean is not None else [0] * count))
-    node = Node(lambda _own, _parents: Gaussians(tuple(names), table, means, width), name=",".join(names))
+    binding = Gaussians(tuple(names), table, means, width)  # made here, so that what cannot be is refused here
+    node = Node(lambda _own, _parents: binding, name=",".join(names))
     return tuple(Vector(node, place) for place in range(count))
 
 
@@ -126,7 +169,9 @@ def gaussian(name: str, *, variance: Real = 1, mean: Real = 0, width: Width = N)
 
 def constant(value: Real, *, power: int | Fraction = 0, name: str | None = None) -> Scalar:
     """Return the scalar ``value · n^power``, power at most 0."""
-    return Scalar(Node(lambda own, _: Constant(own, exact_number(value), Fraction(power)), name=name, prefix="k"))
+    exact, exponent = exact_number(value), Fraction(power)
+    Constant(name or "k", exact, exponent)  # refuses what cannot be where it is written
+    return Scalar(Node(lambda own, _: Constant(own, exact, exponent), name=name, prefix="k"))
 
 
 def apply(function: Function | Callable[..., object], *arguments: Operand, name: str | None = None) -> Vector:
@@ -159,7 +204,12 @@ def moment(function: Function | Callable[..., object] | Vector, *arguments: Oper
 
 
 def inner(x: Vector, y: Vector, *, name: str | None = None) -> Scalar:
-    """Return ``xᵀy/n``."""
+    """Return ``xᵀy/n``; ``TypeError`` for what is no vector."""
+    pair: tuple[object, object] = (x, y)
+    for value in pair:
+        if not isinstance(value, Vector):
+            came = type(value).__name__
+            raise TypeError(f"inner takes two vectors, got {came}: a number or a scalar c goes before, c * moment(x)")
     return moment(functions.MULTIPLY, x, y, name=name)
 
 
@@ -177,6 +227,8 @@ def _operate(name: str, left: Operand, right: Operand) -> Any:
     """Apply one of the operators; a number is part of the function, not a scalar of the program."""
     for value in (left, right):
         if not isinstance(value, Vector | Scalar | numbers.Real):
+            if hasattr(value, "dtype") and hasattr(value, "__torch_function__"):
+                raise TypeError(TENSOR_MET)  # here, for torch turns some refusals of its operators into bare ones
             return NotImplemented
     if name == "add" and (_is_zero(left) or _is_zero(right)):
         return right if _is_zero(left) else left  # so that Python's sum adds nothing
