@@ -16,7 +16,15 @@ from tpbench.bench.claim import PROFILES
 from tpbench.claims import CLAIMS
 from tpbench.data.corpus import CORPORA
 from tpbench.parametrization import PARAMETRIZATIONS, from_config
+from tpbench.programs.infinite import METHODS
 
+PROGRAM = """
+from tpbench.programs import gaussian, inner, matrix
+from tpbench.programs import program as outputs
+
+x, W = gaussian("x"), matrix("W")
+program = outputs(m=inner(W @ x, W @ x))
+"""
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -30,6 +38,7 @@ def blocks(language: str) -> list[str]:
 def test_console_examples(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "FILE.npz", x=rng.standard_normal((4, 8)), y=rng.standard_normal(4))
+    (tmp_path / "FILE.py").write_text(PROGRAM)
     lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
     for line in lines:
         words = shlex.split(line)
@@ -61,7 +70,7 @@ def test_table_example_is_mup() -> None:
 
 def test_every_claim_is_in_the_table() -> None:
     first_cells = re.findall(r"^\| `([a-z][a-z0-9-]*)` \|", README, flags=re.MULTILINE)
-    assert [name for name in first_cells if name not in {*PROFILES, *CORPORA}] == list(CLAIMS)
+    assert [name for name in first_cells if name not in {*PROFILES, *CORPORA, *METHODS}] == list(CLAIMS)
 
 
 def test_every_corpus_is_in_the_table() -> None:

@@ -29,6 +29,7 @@ PyTorch drew, and has to give what PyTorch gave, at every width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,13 +39,13 @@ from tpbench.programs.program import Program
 from tpbench.programs.tracing.axes import Table, aligned
 from tpbench.programs.tracing.compare import Compared, check_same
 from tpbench.programs.tracing.emit import Builder
-from tpbench.programs.tracing.noun import DEFAULT_WIDTHS, Array, TraceError
+from tpbench.programs.tracing.noun import DEFAULT_WIDTHS, Array, TraceError, TraceWarning
 from tpbench.programs.tracing.reading import RULES, interpret
 from tpbench.programs.tracing.record import record
 from tpbench.programs.tracing.replay import check_replay
 from tpbench.programs.tracing.values import Sum, scalar_name, vector_name
 
-__all__ = ["TraceError", "trace"]
+__all__ = ["TraceError", "TraceWarning", "trace"]
 
 
 def trace(
@@ -53,6 +54,7 @@ def trace(
     *,
     widths: Sequence[int] = DEFAULT_WIDTHS,
     seed: int = 0,
+    check_width: int | None = 512,
 ) -> Program:
     """Return the Tensor Program of ``run(make(n))`` for every n, ``make`` a random model of width n.
 
@@ -66,6 +68,11 @@ def trace(
     Gaussian of the same variance. Random vectors that the forward pass draws, dropout's too, are new initial vectors.
     Finite random tensors are constants where the code seeds them itself.
 
+    The code is run once more at about ``check_width`` (None to skip it, where that takes too long), and has to be the
+    same there: min(n, 64) is noticed. What begins at larger widths still remains invisible, and so do random numbers
+    of NumPy and of Python. A limit is one of n → ∞: of tanh(h)/√n + 1e-5 it is 1e-5, which reigns from n ≈ 1e10 only;
+    ``TraceWarning`` is given where a constant is that small beside what vanishes, like the ε of Adam or of a norm.
+
     Raises ``TraceError``, which names the operation and the line, where the code reads random numbers into Python, does
     different things at different widths, uses what is no function of single neurons, or has no limit: a value of order
     n^p, p > 0, that goes into a nonlinearity or is asked for.
@@ -73,6 +80,11 @@ def trace(
     sizes = tuple(sorted(set(widths)))
     if len(sizes) < 3 or sizes[0] < 2:
         raise ValueError(f"trace compares the code at three or more widths from 2 on, got {tuple(widths)}")
+    if check_width is not None:
+        # A multiple of what all widths are multiples of: then every axis comes out whole.
+        step = math.gcd(*sizes)
+        large = max(step, check_width // step * step)
+        sizes = (*sizes, large) if large > sizes[-1] else sizes
     recordings = tuple(record(make, run, width, seed + place, RULES) for place, width in enumerate(sizes))
     check_same(recordings)
     compared = Compared(recordings)

@@ -86,6 +86,11 @@ class Call:
             raise TraceError("an output that was expected is missing")
         return self.compared.axes(ref.index)
 
+    @property
+    def own(self) -> bool:
+        """Whether a random draw is by a generator of the code's own: in the same state at every width and seed."""
+        return self.op.source is not None and all(op.source == self.op.source for op in self.ops)
+
     def values(self, place: int = 0) -> list[Array] | None:
         """Return the numbers of an output at every width, None where they were not kept."""
         ref = self.op.outputs[place]

@@ -14,6 +14,10 @@ ALIAS = "alias"
 DEFAULT_WIDTHS = (8, 12, 20)
 
 
+class TraceWarning(UserWarning):
+    """A program whose limit says little about widths that can be reached; the message has the line and the width."""
+
+
 class TraceError(ValueError):
     """PyTorch code is no Tensor Program, or not one that ``trace`` can write: the message names the operation."""
 
@@ -30,7 +34,8 @@ class Op:
     """An operation that was run: its name without overload, arguments with tensors as ``Ref``, and what it returned.
 
     ``inplace`` is the tensor that it wrote into; ``view`` says that it returned an alias. ``values`` are the numbers
-    it left in its outputs, kept where they may be constants or draws. ``where`` is the line of the user's code.
+    it left in its outputs, kept where they may be constants or draws. ``where`` is the line of the user's code. ``source`` is, for
+    random draws, the state of the generator before it: equal states give equal numbers.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Op:
     view: bool
     values: Mapping[int, Array]
     where: str
+    source: bytes | None = None
 
     def __str__(self) -> str:
         return f"aten.{self.name}{'_' if self.inplace else ''} ({self.where})"

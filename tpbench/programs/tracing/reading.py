@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from tpbench.programs.tracing.axes import Table, write
+from tpbench.programs.tracing.axes import Table, wide, write
 from tpbench.programs.tracing.call import Call, Rule
 from tpbench.programs.tracing.compare import Compared
 from tpbench.programs.tracing.emit import Builder
-from tpbench.programs.tracing.noun import Op, Recording, Ref, TraceError
+from tpbench.programs.tracing.noun import Array, Op, Recording, Ref, TraceError, TraceWarning
 from tpbench.programs.tracing.record import RANDOM
 from tpbench.programs.tracing.rules_numbers import NUMBERS
 from tpbench.programs.tracing.rules_random import RANDOMS
 from tpbench.programs.tracing.rules_shapes import SHAPES
 from tpbench.programs.tracing.rules_slopes import SLOPES
 from tpbench.programs.tracing.rules_sums import SUMS
-from tpbench.programs.tracing.values import ONE, Gauss
+from tpbench.programs.tracing.values import ONE, ONES, Gauss, Sum
 
 RULES: Mapping[str, Rule] = {**SHAPES, **NUMBERS, **SLOPES, **SUMS, **RANDOMS}
 OVERWRITES = frozenset({"copy", "fill", "zero", *RANDOMS})
@@ -31,15 +32,23 @@ SHAPED = frozenset(
 """Operations that read only the shape of their first argument."""
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("_softmax", "_log_softmax"), "a softmax over a width axis couples all neurons by their largest"),
-    **dict.fromkeys(("sort", "topk", "argmax", "argmin", "max", "min", "median", "kthvalue"), "orders entries"),
+    **dict.fromkeys(("sort", "topk", "max", "min", "median", "kthvalue"), "orders entries"),
+    **dict.fromkeys(("argmax", "argmin"), "a decision (which entry is largest): jumps of scalars have no rule"),
     **dict.fromkeys(("convolution", "convolution_backward"), "a convolution: write it as sums of linear maps"),
 }
+
+FINITE_DRAW = (
+    "a random draw that is none of programs: they know Gaussian, uniform and Bernoulli vectors, and finite draws only "
+    "as constants: draw it before (outside make and run), or with a generator of your own whose seed is the same at "
+    "every width"
+)
 
 
 def interpret(compared: Compared) -> tuple[Builder, list[Table | None]]:
     """Return the program so far and every tensor of the recordings."""
     first = compared.recordings[0]
     build = Builder()
+    states: dict[bytes, Call] = {}
     tables: list[Table | None] = [None] * len(first.shapes)
     for index in first.leaves:
         values = [recording.leaves[index] for recording in compared.recordings]
@@ -52,7 +61,64 @@ def interpret(compared: Compared) -> tuple[Builder, list[Table | None]]:
             _run(call)
         except TraceError as error:
             raise TraceError(f"{call.op}: {error}") from error
+        except Exception as error:
+            raise TraceError(
+                f"{call.op}: the rule of this operation failed ({type(error).__name__}: {error}): this is a fault of "
+                "trace, and worth a report"
+            ) from error
+        check_draws(call, states)
+        _warn_of_far_limits(call)
     return build, tables
+
+
+FAR = 1e4
+"""Ratio of coefficients from which a limit begins too far out."""
+
+
+def _warn_of_far_limits(call: Call) -> None:
+    """Warn where a small constant is added to something larger that vanishes with n, and so is all of the limit."""
+    if call.op.name not in ("add", "sub", "rsub", "addcmul", "addcdiv", "addmm", "addmv"):
+        return
+    for ref in call.op.outputs:
+        found = call.tables[ref.index] if ref is not None else None
+        for cell in found.cells.flat if found is not None else ():
+            far = _far(cell) if isinstance(cell, dict) else None
+            if far is not None:
+                warnings.warn(
+                    f"{call.op}: a constant of {far[0]:.3g} is added to what vanishes with n, and dominates from "
+                    f"n ≈ {far[1]:.0e} only: the limit says nothing about smaller widths; scale it like the other term",
+                    TraceWarning,
+                    stacklevel=2,
+                )
+                return
+
+
+def _far(cell: Sum) -> tuple[float, float] | None:
+    """Return a constant, and the width from which it dominates a term of lower order, where that is far."""
+    levels = [(float(c), p) for (base, s, p), c in cell.items() if not s and base in (None, ONE, ONES)]
+    for c, p in levels:
+        for other, lower in ((abs(float(d)), q) for (_, _, q), d in cell.items() if q < p):
+            if c and other > FAR * abs(c):
+                return abs(c), float((other / abs(c)) ** (1 / float(p - lower)))
+    return None
+
+
+def check_draws(call: Call, states: dict[bytes, Call]) -> None:
+    """Raise ``TraceError`` for other numbers out of a generator in a state that has given some: not independent."""
+    if call.op.source is None or not wide(call.axes()):
+        return
+    other = states.setdefault(call.op.source, call)
+    one, two = call.values(), other.values()
+    if one is None or two is None or (call.op.name == other.op.name and _same_arrays(one, two)):
+        return
+    raise TraceError(
+        f"{call.op}: these numbers and those of {other.op} are drawn from one seed, and so depend on each other, in a "
+        "way that is none of programs: seed them differently, or compute one from the other"
+    )
+
+
+def _same_arrays(one: Sequence[Array], two: Sequence[Array]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def _hints(recording: Recording, tables: Sequence[Table | None]) -> dict[str, str]:
@@ -83,6 +149,8 @@ def _run(call: Call) -> None:
 
 def _results(call: Call) -> list[Table]:
     op = call.op
+    if op.source is not None and op.name not in RANDOMS and not call.own:
+        raise TraceError(FINITE_DRAW)
     inputs = [call.of(ref) for ref in _read(op)]
     for tensor in inputs:
         if tensor.unknown is not None and not op.view and op.name not in ("detach", "alias", "clone"):
@@ -93,7 +161,7 @@ def _results(call: Call) -> list[Table]:
         if recorded is not None:
             return recorded
     if op.name not in RULES:
-        why = "give the optimizer foreach=False" if op.name.startswith("_foreach") else None
+        why = "give the optimizer, or clip_grad_norm_, foreach=False" if op.name.startswith("_foreach") else None
         why = why or REFUSED.get(op.name, "no rule says what it is in a Tensor Program")
         raise TraceError(f"{why}; write it with sums, products and functions of single neurons, if it is one")
     found = RULES[op.name](call)

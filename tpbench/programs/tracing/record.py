@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -95,10 +96,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if apart is not NotImplemented:
                 return apart
         arguments = _named_arguments(func, tree_map(self._referred, args), tree_map(self._referred, kwargs))
+        before = _source(func, name, kwargs)
         returned = func(*args, **kwargs)
+        drawn = name in RANDOM or before != _source(func, name, kwargs)
         outputs = list(_tensors_in(returned))
         if inputs or outputs:
-            self._write(func, name, inplace, random, arguments, inputs, outputs)
+            source = before if drawn else None
+            self._write(func, name, inplace, random or drawn, arguments, inputs, outputs, source)
         return returned
 
     def ref(self, tensor: Tensor) -> Ref:
@@ -141,6 +145,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         arguments: Mapping[str, Any],
         inputs: list[Tensor],
         outputs: list[Tensor],
+        source: bytes | None,
     ) -> None:
         refs = [
             Ref(self._numbers[id(tensor)]) if id(tensor) in self._numbers else Ref(self._number(tensor))
@@ -155,7 +160,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not random or name in RANDOM or tensor.numel() <= KEPT
         }
         view = not inplace and any(r.alias_info is not None for r in func._schema.returns)
-        self.recording.ops.append(Op(name, arguments, tuple(refs), written, view, kept, self._place()))
+        self.recording.ops.append(Op(name, arguments, tuple(refs), written, view, kept, self._place(), source))
 
     def _place(self) -> str:
         return f"of aten.{self._inside[0]}, {_where()}" if self._inside else _where()
@@ -164,7 +169,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if random:
             raise TraceError(
                 f"aten._local_scalar_dense ({_where()}): the code reads a random number into Python (.item(), bool(), "
-                "float(), if and while over tensors), so what it does depends on it; write it with tensors "
+                "float(), if and while over tensors; nn.init.trunc_normal_ and DataLoader(shuffle=True) do it inside), so what it does depends on it; write it with tensors "
                 "(torch.where), or return the tensor itself"
             )
 
@@ -219,6 +224,15 @@ def _named_arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return found
 
 
+def _source(func: Any, name: str, kwargs: Mapping[str, Any]) -> bytes | None:
+    """Return a digest of the generator's state for operations that may draw; equal states give equal numbers."""
+    if name not in RANDOM and torch.Tag.nondeterministic_seeded not in func.tags:
+        return None
+    with torch.utils._python_dispatch._disable_current_modes():
+        generator = kwargs.get("generator") or torch.default_generator
+        return sha256(generator.get_state().numpy().tobytes()).digest()
+
+
 def _tensors_in(tree: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor))
 
@@ -232,6 +246,11 @@ def _geometry(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _numbers(tensor: Tensor) -> Any:
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        raise TraceError(
+            f"a tensor of {tensor.dtype} is made ({_where()}): its rounding is no Tensor Program's; trace the code in "
+            "float32 or float64, without autocast"
+        )
     with torch.utils._python_dispatch._disable_current_modes():
         plain = tensor.detach().clone()
         return plain.numpy() if plain.device.type == "cpu" else plain.cpu().numpy()

@@ -47,7 +47,7 @@ def _cell(values: Sequence[Array], call: Call, place: tuple[int, ...]) -> list[A
 def _constants(call: Call) -> Table | None:
     """Return a finite draw that is the same at every width, because the code seeds it, as constants."""
     values = _draws(call)
-    if wide(call.axes()) or not all(np.array_equal(values[0], value) for value in values):
+    if wide(call.axes()) or not call.own or not all(np.array_equal(values[0], value) for value in values):
         return None
     return call.compared.constants(values, call.axes())
 
@@ -132,7 +132,8 @@ def _bernoulli(call: Call) -> Table:
     known = _constants(call)
     if known is not None:
         return known
-    probability, ratios = call.plain("p", 0.5), wide(call.axes())
+    # torch.bernoulli(p) has its probabilities as the tensor itself, bernoulli_(p) as a number.
+    probability, ratios = call.plain("p" if "p" in call.op.arguments else "self"), wide(call.axes())
     if len(ratios) != 1:
         raise TraceError("a random mask is drawn that is no vector over neurons: programs have numbers, no random ones")
     function = bounded_neuron(probability)
