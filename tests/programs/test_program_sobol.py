@@ -24,7 +24,7 @@ from tpbench.programs import (
     moment,
     program,
 )
-from tpbench.programs.infinite import UnsuitedError, limit, sobol
+from tpbench.programs.infinite import UnsuitedError, answers, limit, sobol
 
 
 def semicircle() -> Program:
@@ -101,6 +101,10 @@ def test_autograd_through_a_jump_would_be_wrong(monkeypatch: pytest.MonkeyPatch)
     wanted = math.sqrt(2 / math.pi)
     assert off(solved(p).scalars["xg"], wanted) < MANY
     monkeypatch.setattr(sobol, "jumping", lambda call, seen: (False,) * len(seen.low))
+    assert off(solved(p).scalars["xg"], wanted) < MANY  # however well a jump hides, the two roads differ
+    with pytest.raises(UnsuitedError, match=r"differ from Stein's lemma.*derivatives=.stein."):
+        solved(p, derivatives="autograd")
+    monkeypatch.setattr(answers, "check_roads", lambda by_autograd, by_stein: None)
     assert off(solved(p).scalars["xg"], wanted) > 20
 
 

@@ -17,8 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from scipy import stats
 from torch import Tensor
 
+CHANCE = 1e-7
+"""Of taking two roads for different that are not, a derivative."""
+NEGLIGIBLE = 1e-4
+"""Difference of derivatives, which are at most 1, below which neither road is wrong: both have biases at few points."""
 TOLERANCE = 1e-10
 """Share of a vector's length that has to lie outside the span of the earlier ones to count as a new direction."""
 PROJECT_AGAIN = 0.5
@@ -91,6 +96,10 @@ class AnswerSide:
         return coordinates, x - _times(coordinates, self.basis)
 
 
+class RoadsDifferError(Exception):
+    """Autograd and Stein's lemma give different derivatives: some function jumps where nobody saw it."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """Both sides of a matrix: ``sides[False]`` for W x, ``sides[True]`` for Wᵀ y.
@@ -130,11 +139,11 @@ class Answers:
         draw(answer)
         answer.mul_(side.scale * (left > 0)[:, None])
         if self.reusing and other.count:
-            if road == "stein":
-                found = torch.bmm(other.answers, new[:, :, None])[:, :, 0] / (other.scale * new.shape[1])
-            else:
+            found = torch.bmm(other.answers, new[:, :, None])[:, :, 0] / (other.scale * new.shape[1])
+            if road != "stein":
                 gradient = _gradient(x, other) if road == "autograd" else None
-                found = self._new_derivative(transposed, coordinates, left, gradient)
+                by_stein, found = found, self._new_derivative(transposed, coordinates, left, gradient)
+                check_roads(found, by_stein)
             self.reused[transposed][:, side.count - 1, : other.count] = found
             answer += self._factor(transposed) * _times(found, other.basis)
         return torch.cat([coordinates, left[:, None]], dim=1)
@@ -186,6 +195,21 @@ class _Answer(torch.autograd.Function):
         needed = ctx.needs_input_grad[4:]
         to_vectors = [weights[:, i, None] * gradient if need else None for i, need in enumerate(needed)]
         return None, to_shift, None, None, *to_vectors
+
+
+def check_roads(by_autograd: Tensor, by_stein: Tensor) -> None:
+    """Raise ``RoadsDifferError`` where ``E ∂q/∂ζ``, (replicate, direction), is not ``E ζ q`` up to its scatter.
+
+    They are one number by Stein's lemma, at most 1, unless autograd passes over a jump. One replicate tells nothing.
+    """
+    count = len(by_autograd)
+    if count < 2:
+        return
+    differences = by_stein - by_autograd
+    error = differences.std(dim=0) / count**0.5
+    allowed = float(stats.t.isf(CHANCE, count - 1)) * error + NEGLIGIBLE
+    if bool((differences.mean(dim=0).abs() > allowed).any()):
+        raise RoadsDifferError
 
 
 def _gradient(x: Tensor, other: AnswerSide) -> Tensor | None:

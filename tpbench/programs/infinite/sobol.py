@@ -8,7 +8,7 @@ own, a fresh Gaussian a dimension of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tpbench.networks.infinite import BIAS_POWER, Mean, extrapolated
-from tpbench.programs.infinite.answers import Answers, AnswerSide
+from tpbench.programs.infinite.answers import Answers, AnswerSide, RoadsDifferError
 from tpbench.programs.infinite.continuity import Observed, jumping
 from tpbench.programs.infinite.noun import Request, UnsuitedError, Value
 from tpbench.programs.infinite.reuse import Arguments, Reuse, arguments, reuse
@@ -103,6 +103,18 @@ def solve(program: Program, request: Request) -> Sampled:
 
 def _solve(program: Program, request: Request, device: torch.device) -> Sampled:
     known = reuse_of(program, request)
+    try:
+        return _solved(program, request, known, device)
+    except RoadsDifferError as error:
+        if request.derivatives == "autograd":
+            raise UnsuitedError(
+                "derivatives by autograd differ from Stein's lemma in a product of the program, so a function jumps: "
+                'ask for derivatives="stein", or "auto"'
+            ) from error
+        return _solved(program, request, reuse_of(program, replace(request, derivatives="stein")), device)
+
+
+def _solved(program: Program, request: Request, known: Reuse, device: torch.device) -> Sampled:
     first = request.seed * SEEDS_APART
     scalars: dict[str, dict[int, Tensor]] = {name: {} for name in program.outputs if name not in program.widths}
     vectors: dict[int, dict[str, Tensor]] = {}

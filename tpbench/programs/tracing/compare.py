@@ -60,7 +60,8 @@ class Compared:
             if where and not _same_along(value, where):
                 reason = (
                     "a tensor with a width axis comes from outside, or was made, with different entries along that "
-                    "axis (a mask like tril or eye, too, treats neurons differently): draw it with torch.randn where trace sees it"
+                    "axis (a mask like tril or eye, too, treats neurons differently): draw it with "
+                    "torch.randn where trace sees it"
                 )
                 return _unknown(axes, reason)
         lean = [value[tuple(0 if i in where else slice(None) for i in range(value.ndim))] for value in values]

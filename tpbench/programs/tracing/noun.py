@@ -34,8 +34,8 @@ class Op:
     """An operation that was run: its name without overload, arguments with tensors as ``Ref``, and what it returned.
 
     ``inplace`` is the tensor that it wrote into; ``view`` says that it returned an alias. ``values`` are the numbers
-    it left in its outputs, kept where they may be constants or draws. ``where`` is the line of the user's code. ``source`` is, for
-    random draws, the state of the generator before it: equal states give equal numbers.
+    it left in its outputs, kept where they may be constants or draws. ``where`` is the line of the user's code.
+    ``source`` is, for random draws, the state of the generator before it: equal states give equal numbers.
     """
 
     name: str

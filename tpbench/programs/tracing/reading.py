@@ -49,6 +49,7 @@ def interpret(compared: Compared) -> tuple[Builder, list[Table | None]]:
     first = compared.recordings[0]
     build = Builder()
     states: dict[bytes, Call] = {}
+    far: list[str] = []
     tables: list[Table | None] = [None] * len(first.shapes)
     for index in first.leaves:
         values = [recording.leaves[index] for recording in compared.recordings]
@@ -67,7 +68,9 @@ def interpret(compared: Compared) -> tuple[Builder, list[Table | None]]:
                 "trace, and worth a report"
             ) from error
         check_draws(call, states)
-        _warn_of_far_limits(call)
+        far.extend(_far_limits(call))
+    for message in dict.fromkeys(far):
+        warnings.warn(message, TraceWarning, stacklevel=3)
     return build, tables
 
 
@@ -75,8 +78,8 @@ FAR = 1e4
 """Ratio of coefficients from which a limit begins too far out."""
 
 
-def _warn_of_far_limits(call: Call) -> None:
-    """Warn where a small constant is added to something larger that vanishes with n, and so is all of the limit."""
+def _far_limits(call: Call) -> Iterator[str]:
+    """Yield a warning where a small constant is added to something larger that vanishes with n, and so is the limit."""
     if call.op.name not in ("add", "sub", "rsub", "addcmul", "addcdiv", "addmm", "addmv"):
         return
     for ref in call.op.outputs:
@@ -84,11 +87,9 @@ def _warn_of_far_limits(call: Call) -> None:
         for cell in found.cells.flat if found is not None else ():
             far = _far(cell) if isinstance(cell, dict) else None
             if far is not None:
-                warnings.warn(
+                yield (
                     f"{call.op}: a constant of {far[0]:.3g} is added to what vanishes with n, and dominates from "
-                    f"n ≈ {far[1]:.0e} only: the limit says nothing about smaller widths; scale it like the other term",
-                    TraceWarning,
-                    stacklevel=2,
+                    f"n ≈ {far[1]:.0e} only: the limit says nothing about smaller widths; scale it like the other term"
                 )
                 return
 

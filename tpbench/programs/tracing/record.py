@@ -147,6 +147,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs: list[Tensor],
         source: bytes | None,
     ) -> None:
+        if inplace and self.recording.shapes[self.ref(inputs[0]).index] != tuple(inputs[0].shape):
+            self._number(inputs[0])  # squeeze_ and the like: from now on another view
+            inplace = False
         refs = [
             Ref(self._numbers[id(tensor)]) if id(tensor) in self._numbers else Ref(self._number(tensor))
             for tensor in outputs
@@ -169,7 +172,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if random:
             raise TraceError(
                 f"aten._local_scalar_dense ({_where()}): the code reads a random number into Python (.item(), bool(), "
-                "float(), if and while over tensors; nn.init.trunc_normal_ and DataLoader(shuffle=True) do it inside), so what it does depends on it; write it with tensors "
+                "float(), if and while over tensors; "
+                "nn.init.trunc_normal_ and DataLoader(shuffle=True) "
+                "do it inside), so what it does depends on it; write it with tensors "
                 "(torch.where), or return the tensor itself"
             )
 
