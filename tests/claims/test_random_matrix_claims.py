@@ -14,6 +14,9 @@ from torch import Tensor
 
 from tpbench.bench.claim import Claim, Config, Point
 from tpbench.claims import CLAIMS
+from tpbench.claims import jacobian_singular_values as jacobian_claim
+from tpbench.claims import marchenko_pastur as covariance_claim
+from tpbench.claims import semicircle as semicircle_claim
 from tpbench.claims.experiments import run
 from tpbench.claims.experiments.jacobian import (
     free_moments,
@@ -33,6 +36,7 @@ from tpbench.claims.experiments.matrix_programs import (
 )
 from tpbench.claims.experiments.random_matrices import (
     classical_mixed,
+    covariance_limit,
     eigenvalues,
     entries,
     free_mixed,
@@ -42,6 +46,7 @@ from tpbench.claims.experiments.random_matrices import (
     sampled,
     scale,
     scale_free,
+    semicircle_limit,
     share,
     symmetric,
 )
@@ -264,3 +269,17 @@ def test_parts_hold_every_chosen_seed_once() -> None:
     point = pointed(MATRICES[0], seeds=10)
     assert sum(parts(point, 2**20, every=3), ()) == (0, 3, 6, 9)
     assert [len(part) for part in parts(point, 2**20)] == [4, 4, 2]
+
+
+def test_rivals_of_moments_are_computed() -> None:
+    """What the claims write down as rivals of relative moments is what the rivals' own formulas give."""
+    gaussian = np.array([1.0, 3.0, 15.0]) / semicircle_limit("dependent")
+    assert list(semicircle_claim.GAUSSIAN.values()) == pytest.approx(gaussian[1:])
+    for ratio, rivals in covariance_claim.INDEPENDENT.items():
+        found = covariance_limit(Fraction(ratio), "independent") / covariance_limit(Fraction(ratio), "dependent")
+        assert list(rivals.values()) == pytest.approx(found[1:3])
+    for variant in jacobian_claim.VARIANTS.values():
+        true, rival = moments(variant["activation"], variant["depth"], variant["sigma_w"])
+        assert list(jacobian_claim.CLASSICAL[variant["activation"]].values()) == pytest.approx(
+            (rival / true)[1:], rel=5e-3
+        )

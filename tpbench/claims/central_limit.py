@@ -49,10 +49,10 @@ def _sweep(sizes: Mapping[int, int]) -> Sweep:
 
 CLAIM = Claim(
     name="central-limit",
-    statement="Moments of coordinates of W x come to those of a Gaussian by 1/n, for Gaussian entries of W and for "
-    "random signs.",
+    statement="Moments of coordinates of W x, given x, come to those of a Gaussian by 1/n, for Gaussian entries of W "
+    "and for random signs.",
     source="Yang 2019, arXiv:1910.12478; Golikov & Yang 2022, NeurIPS; rates derived",
-    rival="Moments do not converge; or are those of another law, such as Laplace's.",
+    rival="Moments do not converge; or are those of another law, such as Laplace's; biases fall like n^(-1/2).",
     experiment="central-limit",
     sweeps={
         "smoke": _sweep({32: 256, 64: 256, 128: 256, 256: 256}),
@@ -66,5 +66,6 @@ CLAIM = Claim(
         Fault("one-large-coordinate", "half of |x|² is in one coordinate on average", lambda c: {**c, "spike": 0.5}),
     ),
     figures=(Figure.CONVERGENCE,),
-    notes="Moments are taken given x, where they are known exactly; drawn coordinates check the fourth.",
+    notes="Moments are taken given x, where they are known in closed form from the cumulants of the entries; drawn "
+    "coordinates check the fourth alone.",
 )

@@ -27,7 +27,7 @@ CLAIM = Claim(
     statement="Wᵀ in the backward pass may be taken for independent of W where the read-out has mean 0, and may not "
     "where it has another: there gradients have the term that the Master Theorem gives.",
     source="Yang 2020, arXiv:2006.14548; Yang 2020, arXiv:2009.10685; rates derived",
-    rival="Gradient independence always holds; or it never does.",
+    rival="Gradient independence always holds; or it never does; biases fall like n^(-1/2).",
     experiment=EXPERIMENT,
     sweeps={
         "smoke": sweep({16: 512, 32: 512, 64: 512, 128: 256}, VARIANTS),

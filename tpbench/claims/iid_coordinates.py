@@ -51,7 +51,7 @@ def predict(c: Config) -> tuple[Prediction, ...]:
 CLAIM = Claim(
     name="iid-coordinates",
     statement="Neurons of a muP network become independent, before training and all through it: joint cumulants of two "
-    "fall like 1/n, and a measure of any dependence falls to 0.",
+    "fall like 1/n, and a measure of any dependence (HSIC) is below 1/50 of what copies have, extrapolated in width.",
     source="Yang & Littwin 2023, arXiv:2308.01814; Yang & Hu 2021, arXiv:2011.14522; rates derived",
     rival="Neurons stay dependent, as copies of one neuron are.",
     experiment="iid-coordinates",

@@ -25,7 +25,8 @@ CLAIM = Claim(
     statement="Averages over coordinates of a program's vectors converge to expectations over its limit, with spread "
     "n^(-1/2) and bias 1/n.",
     source="Yang 2019, arXiv:1910.12478; rates derived",
-    rival="Averages stay random, or are those of one layer less, or of fresh weights at every time.",
+    rival="Averages stay random, or are those of one layer less, or of fresh weights at every time; biases "
+    "fall like n^(-1/2).",
     experiment=EXPERIMENT,
     sweeps={
         "smoke": sweep({16: 512, 32: 512, 64: 512, 128: 256}, VARIANTS),

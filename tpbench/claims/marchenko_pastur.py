@@ -22,17 +22,24 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tpbench.bench.claim import Claim, Config, Fault, Figure, Kind, Prediction
-from tpbench.claims.wigner import WRONG_SCALING, checked_table, sweep
+from tpbench.claims.wigner import LARGE_VARIANCE, WRONG_SCALING, checked_table, sweep
 
 VARIANTS = {"y = 1": {"ratio": "1"}, "y = 1/4": {"ratio": "1/4"}, "y = 2": {"ratio": "2"}}
 SETTINGS = {"fresh_transpose": False, "program_weights": "lazy", **VARIANTS["y = 1"]}
+
+MOMENT = 0.05
+"""How far a moment may be from its limit, as a share of it: a variance that is off by 2.5% is seen in the second."""
+INDEPENDENT = {"1": {2: 1 / 2, 3: 1 / 5}, "1/4": {2: 1 / 5, 3: 4 / 29}, "2": {2: 2 / 3, 3: 2 / 11}}
+"""Ratio -> order -> the moment where X and Xᵀ are independent, over that of the law (a test computes them)."""
 
 
 def predict(c: Config) -> tuple[Prediction, ...]:
     name = checked_table(c).name
     hard = Fraction(c["ratio"]) == 1
+    rivals = INDEPENDENT[c["ratio"]]
     return (
         Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.2),
+        *(Prediction(name, f"relative-moment-{k}", Kind.VALUE, 1.0, rivals[k], MOMENT) for k in (2, 3)),
         Prediction(name, "rival-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
         Prediction(name, "scale-free-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
         Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.2),
@@ -64,6 +71,7 @@ CLAIM = Claim(
     predict=predict,
     faults=(
         WRONG_SCALING,
+        LARGE_VARIANCE,
         Fault(
             "fresh-transpose",
             "X Yᵀ with another matrix Y (eigenvalues: of its symmetric part)",

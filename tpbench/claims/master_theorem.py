@@ -34,7 +34,8 @@ CLAIM = Claim(
     statement="In random programs, with transposes and without, averages over coordinates converge to expectations "
     "over the Z of the Master Theorem, with spread n^(-1/2) and bias 1/n.",
     source="Yang 2020, arXiv:2009.10685; rates derived",
-    rival="W and its transpose act as independent matrices; or all products by one matrix are independent.",
+    rival="W and its transpose act as independent matrices; or all products by one matrix are independent; "
+    "biases fall like n^(-1/2).",
     experiment=EXPERIMENT,
     sweeps={
         "smoke": sweep({16: 512, 32: 512, 64: 512, 128: 256}, variants(SMOKE)),

@@ -16,6 +16,7 @@ SETTINGS: Mapping[str, Any] = {
     "dtype": "float64",
     "device": "cpu",
     "program_weights": "dense",  # of the programs: dense, or lazy ones of the same law
+    "excess": 1.0,  # planted: what the variance of the entries is multiplied by
     "spectral_every": 4,  # eigenvalues are computed for one seed in so many
 }
 HALF = Fraction(1, 2)
@@ -51,4 +52,7 @@ def _too_large(table: Parametrization, _: Config) -> Parametrization:
 
 WRONG_SCALING = Fault(
     "wrong-wigner-scaling", "entries of matrices are n^(-2/5) w, not n^(-1/2) w", replacing_table(_too_large)
+)
+LARGE_VARIANCE = Fault(
+    "large-variance", "entries have a variance that is 15% too large", lambda c: {**c, "excess": 1.15}
 )

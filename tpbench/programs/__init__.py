@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tpbench.programs.infinite import limit
     from tpbench.programs.printing import show
     from tpbench.programs.sampling import sample
-    from tpbench.programs.tracing import TraceError, trace
+    from tpbench.programs.tracing import TraceError, TraceWarning, trace
 
 _LAZY = {
     "draw": "tpbench.programs.graph",
@@ -42,6 +42,7 @@ _LAZY = {
     "show": "tpbench.programs.printing",
     "trace": "tpbench.programs.tracing",
     "TraceError": "tpbench.programs.tracing",
+    "TraceWarning": "tpbench.programs.tracing",
 }
 """Names that are imported from their module when they are first asked for."""
 
@@ -52,6 +53,7 @@ __all__ = [
     "Program",
     "Scalar",
     "TraceError",
+    "TraceWarning",
     "Vector",
     "Width",
     "apply",

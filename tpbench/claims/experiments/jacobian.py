@@ -22,6 +22,7 @@ from tpbench.claims.experiments.matrix_programs import ACTIVATIONS
 from tpbench.claims.experiments.random_matrices import (
     entries,
     parts,
+    relative,
     rows,
     sampled,
     scale,
@@ -43,10 +44,11 @@ FURTHEST, NODES = 12.0, 128
 def run(point: Point) -> Iterator[Row]:
     """Yield ``program-moment`` (through J v and Jᵀ u) and ``trace-moment`` (power sums of singular values), of order 1
 
-    and 2, and ``rival-share``, the share that the moments of order 1 to 3 of a product of independent numbers have in
-    the program's. ``trace-moment`` is less what freeness says of the slopes φ'(h_l) that the network has at its input,
-    whose own moments scatter by n^(-1/2); ``scale-free-moment`` is m_2 where m_1 is given. Keys: ``activation``,
-    ``depth``, ``sigma_w``, and the planted ``one_matrix``, a symmetric matrix that all layers have.
+    and 2, ``relative-moment-ORDER``, a moment of the program over its limit, to order 3, and ``rival-share``, the share
+    that the moments of a product of independent numbers have in the program's. ``trace-moment`` is less what freeness
+    says of the slopes φ'(h_l) that the network has at its input, whose own moments scatter by n^(-1/2);
+    ``scale-free-moment`` is m_2 where m_1 is given. Keys: ``activation``, ``depth``, ``sigma_w``, and the planted
+    ``one_matrix``, a symmetric matrix that all layers have.
     """
     c, n = point.config, point.width
     shared, variance = bool(c["one_matrix"]), c["sigma_w"] ** 2 * scale(c, n)
@@ -55,6 +57,7 @@ def run(point: Point) -> Iterator[Row]:
     for seeds in parts(point, n**2 * c["depth"]):
         errors = sampled(program, point, seeds) - true
         yield from rows("program-moment", errors[:, :JUDGED], seeds)
+        yield from relative(errors, true, ORDERS, seeds)
         yield from rows("rival-share", share(errors, rival - true), seeds)
     for seeds in parts(point, n**2 * (c["depth"] + 2), every=c["spectral_every"]):
         j, slopes = jacobians(point, seeds)

@@ -1,13 +1,13 @@
 """Moments and eigenvalues of random matrices: through programs, and of the matrices themselves.
 
-``program-moment`` is a moment by a program (``matrix_programs``) less its limit, which ``limit`` computes exactly.
-``trace-moment`` is the normalised trace of the same power of a matrix that is built and diagonalised, less the same
-limit. The mean over x of the former is the latter, and x makes it scatter by n^(-1/2). ``scale-free-moment`` is
-the second moment where the first is given.
+``program-moment`` is a moment by a program (``matrix_programs``) less its limit, which ``limit`` computes exactly;
+``relative-moment-ORDER`` is it over the limit. ``trace-moment`` is the normalised trace of the same power of a matrix
+that is built and diagonalised, less the same limit. The mean over x of the former is the latter, and x makes it scatter
+by n^(-1/2). ``scale-free-moment`` is the second moment where the first is given.
 
 A matrix has the entries that the table says: n^(-(a+b)) w for its hidden role, so their variance is ``scale``/n.
 Eigenvalues are computed for one seed in ``spectral_every``. Other keys of a configuration: ``program_weights``, dense
-or lazy; ``spectra``, false for programs alone; and the planted ``fresh_transpose`` and ``correlation``.
+or lazy; ``spectra``, false for programs alone; and the planted ``excess``, ``fresh_transpose`` and ``correlation``.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def run_semicircle(point: Point) -> Iterator[Row]:
     for seeds in parts(point, point.width**2):
         errors = sampled(program, point, seeds) - true
         yield from rows("program-moment", errors[:, :JUDGED], seeds)
+        yield from relative(errors, true, (2, 4, 6), seeds)
         yield from rows("rival-share", share(errors, gaussian - true), seeds)
         yield from rows("independent-share", share(errors, independent - true), seeds)
     if not c["spectra"]:
@@ -78,6 +79,7 @@ def run_covariance(point: Point) -> Iterator[Row]:
     for seeds in parts(point, n * columns):
         errors = sampled(program, point, seeds) - true
         yield from rows("program-moment", errors[:, :JUDGED], seeds)
+        yield from relative(errors, true, (1, 2, 3, 4), seeds)
         yield from rows("rival-share", share(errors, independent - true), seeds)
     count, (low, high) = min(n, columns), spectra.marchenko_pastur_edges(float(ratio))
     law = partial(spectra.marchenko_pastur_distribution, ratio=float(ratio))
@@ -171,10 +173,13 @@ def limits_of(program: Program, transposes: str) -> Array:
 
 
 def scale(c: Config, width: int) -> Fraction | float:
-    """Return n times the variance of the table's hidden entries n^(-(a+b)) w, exactly 1 where a + b = 1/2."""
+    """Return n times the variance of the table's hidden entries n^(-(a+b)) w, exactly 1 where a + b = 1/2.
+
+    The planted ``excess`` multiplies it.
+    """
     hidden = table_of(c).of(Role.HIDDEN)
     power = 1 - 2 * (hidden.a + hidden.b)
-    return Fraction(1) if power == 0 else float(width) ** float(power)
+    return Fraction(1) if power == 0 and c["excess"] == 1 else c["excess"] * float(width) ** float(power)
 
 
 def parts(point: Point, size: int, *, every: int = 1) -> Iterator[tuple[int, ...]]:
@@ -201,6 +206,12 @@ def scale_free(errors: Array, true: Array) -> Array:
     X Xᵀ is, the mean is that of the error of m_2. ``errors`` are (seed, 2 or more); the result is (seed, 1).
     """
     return np.asarray(errors[:, 1:2] - 2 * true[1] / true[0] * errors[:, :1])
+
+
+def relative(errors: Array, true: Array, orders: Sequence[int], seeds: Sequence[int]) -> Iterator[Row]:
+    """Yield ``relative-moment-ORDER``, a moment over its limit, for errors (seed, order)."""
+    for order, moment in zip(orders, (1 + errors / true).T, strict=True):
+        yield from rows(f"relative-moment-{order}", moment[:, None], seeds)
 
 
 def share(errors: Array, away: Array) -> Array:

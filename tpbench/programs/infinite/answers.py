@@ -22,8 +22,8 @@ from torch import Tensor
 
 CHANCE = 1e-7
 """Of taking two roads for different that are not, a derivative."""
-NEGLIGIBLE = 1e-4
-"""Difference of derivatives, which are at most 1, below which neither road is wrong: both have biases at few points."""
+BIAS = 4.0
+"""What the two roads may differ by besides chance, times the number of points: both have biases of that order."""
 TOLERANCE = 1e-10
 """Share of a vector's length that has to lie outside the span of the earlier ones to count as a new direction."""
 PROJECT_AGAIN = 0.5
@@ -143,7 +143,7 @@ class Answers:
             if road != "stein":
                 gradient = _gradient(x, other) if road == "autograd" else None
                 by_stein, found = found, self._new_derivative(transposed, coordinates, left, gradient)
-                check_roads(found, by_stein)
+                check_roads(found, by_stein, new.shape[1])
             self.reused[transposed][:, side.count - 1, : other.count] = found
             answer += self._factor(transposed) * _times(found, other.basis)
         return torch.cat([coordinates, left[:, None]], dim=1)
@@ -197,7 +197,7 @@ class _Answer(torch.autograd.Function):
         return None, to_shift, None, None, *to_vectors
 
 
-def check_roads(by_autograd: Tensor, by_stein: Tensor) -> None:
+def check_roads(by_autograd: Tensor, by_stein: Tensor, points: int) -> None:
     """Raise ``RoadsDifferError`` where ``E ∂q/∂ζ``, (replicate, direction), is not ``E ζ q`` up to its scatter.
 
     They are one number by Stein's lemma, at most 1, unless autograd passes over a jump. One replicate tells nothing.
@@ -207,7 +207,7 @@ def check_roads(by_autograd: Tensor, by_stein: Tensor) -> None:
         return
     differences = by_stein - by_autograd
     error = differences.std(dim=0) / count**0.5
-    allowed = float(stats.t.isf(CHANCE, count - 1)) * error + NEGLIGIBLE
+    allowed = float(stats.t.isf(CHANCE, count - 1)) * error + BIAS / points
     if bool((differences.mean(dim=0).abs() > allowed).any()):
         raise RoadsDifferError
 

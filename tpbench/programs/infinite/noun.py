@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from tpbench.programs import functions
+from tpbench.programs.coordinatewise import check_function
 from tpbench.programs.instructions import Function
 from tpbench.programs.program import Program
 
@@ -16,7 +17,8 @@ from tpbench.programs.program import Program
 class Value:
     """A number with its standard error; ``exact`` where it is known as a fraction, and then the error is 0.
 
-    The error of quadrature is a bound on what another order would change, that of Sobol' points a standard error.
+    The error of quadrature is how far another order, another reach and rounding would move it: an estimate, not a
+    bound. That of Sobol' points is a standard error.
     """
 
     mean: float
@@ -66,7 +68,8 @@ class Request:
 class Limit:
     """The limit of a program at infinite width: ``scalars`` by name, and expectations over the outputs' Z.
 
-    ``method`` is "exact", "quadrature" or "sobol"; ``refused`` says why the methods before it could not.
+    ``method`` is "exact", "quadrature" or "sobol"; ``refused`` says why the methods before it could not. ``elsewhere``
+    finds an expectation that ``solved`` cannot, by the methods after this one that were asked for.
     """
 
     program: Program
@@ -74,16 +77,30 @@ class Limit:
     scalars: Mapping[str, Value]
     solved: Solved = field(repr=False)
     refused: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[Function, tuple[str, ...]], Value] | None = field(default=None, repr=False, compare=False)
 
     def expectation(self, function: Function | Callable[..., Any], *vectors: str) -> Value:
         """Return ``E function(Z^x, Z^y, …)`` for outputs that are vectors, of one width, by name.
 
-        Raises ``ValueError`` for a name that is no such output.
+        With method "auto", methods after the limit's own are tried where that cannot.
+        Raises ``ValueError`` for no name, a name that is no such output, and a function that is not one of coordinates,
+        and ``UnsuitedError`` where no method can.
         """
+        known = ", ".join(name for name in self.program.outputs if name in self.program.widths) or "none"
+        if not vectors:
+            raise ValueError(
+                f"an expectation is over vectors, and none was named: name one or more outputs of the program ({known})"
+            )
         for name in vectors:
             if name not in self.program.outputs or name not in self.program.widths:
-                known = ", ".join(name for name in self.program.outputs if name in self.program.widths) or "none"
                 raise ValueError(f"{name!r} is no vector among the outputs of the program ({known}): ask for it there")
         if len({self.program.widths[name] for name in vectors}) > 1:
             raise ValueError(f"{', '.join(vectors)} have several widths, so no coordinates in common")
-        return self.solved.expectation(functions.function(function), vectors)
+        made = functions.function(function)
+        check_function(made, len(vectors), 0, f"the function {made.name!r} of the expectation")
+        try:
+            return self.solved.expectation(made, vectors)
+        except UnsuitedError:
+            if self.elsewhere is None:
+                raise
+            return self.elsewhere(made, vectors)
