@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 from tpbench.programs.instructions import Function
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    import torch
+    from torch import Tensor
 
 NEURONS, SEEDS = 128, 2
 SIZES = (1.0, 0.1, 10.0)
@@ -81,7 +82,7 @@ def _whole(function: Function, x: Sequence[Tensor], c: Sequence[Tensor], named: 
 
 
 def _check_alone(
-    function: Function, whole: Tensor, x: Sequence[Tensor], c: Sequence[Tensor], named: str, draw: Generator
+    function: Function, whole: Tensor, x: Sequence[Tensor], c: Sequence[Tensor], named: str, draw: torch.Generator
 ) -> None:
     """Compare with every neuron as a seed of its own, all of them and a few; then with two neurons made huge."""
     import torch
@@ -101,7 +102,7 @@ def _check_alone(
     _agree(others[:, 2:], whole[:, 2:], mixes, named)
 
 
-def _normal(draw: Generator, *shape: int) -> Tensor:
+def _normal(draw: torch.Generator, *shape: int) -> Tensor:
     import torch
 
     return torch.randn(shape, generator=draw, dtype=torch.float64, device=draw.device)
