@@ -24,10 +24,10 @@ SETTINGS = {"correlation": 0.0, "program_weights": "lazy"}
 def predict(c: Config) -> tuple[Prediction, ...]:
     name = checked_table(c).name
     return (
-        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.2),
+        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.1),
         Prediction(name, "rival-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
         Prediction(name, "trace-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
-        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.2),
+        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.15),
     )
 
 

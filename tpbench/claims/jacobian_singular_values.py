@@ -42,11 +42,11 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     name = checked_table(c).name
     rivals = CLASSICAL[c["activation"]]
     return (
-        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.2),
+        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.1),
         *(Prediction(name, f"relative-moment-{k}", Kind.VALUE, 1.0, rivals[k], MOMENT) for k in (2, 3)),
         Prediction(name, "rival-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
         Prediction(name, "scale-free-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
-        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.2),
+        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.15),
     )
 
 

@@ -38,11 +38,11 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     hard = Fraction(c["ratio"]) == 1
     rivals = INDEPENDENT[c["ratio"]]
     return (
-        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.2),
+        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.1),
         *(Prediction(name, f"relative-moment-{k}", Kind.VALUE, 1.0, rivals[k], MOMENT) for k in (2, 3)),
         Prediction(name, "rival-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
         Prediction(name, "scale-free-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
-        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.2),
+        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.15),
         Prediction(name, "largest-eigenvalue", Kind.BIAS, -2 / 3, -1.0, tolerance=0.15, correction=1 / 3),
         Prediction(
             name,

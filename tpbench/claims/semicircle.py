@@ -35,14 +35,14 @@ def predict(c: Config) -> tuple[Prediction, ...]:
     name = checked_table(c).name
     programs = (
         Prediction(name, "program-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.25),
-        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.2),
+        Prediction(name, "program-moment", Kind.SPREAD, -0.5, -1.0, tolerance=0.1),
         *(Prediction(name, f"relative-moment-{k}", Kind.VALUE, 1.0, rival, MOMENT) for k, rival in GAUSSIAN.items()),
         Prediction(name, "rival-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
         Prediction(name, "independent-share", Kind.VALUE, 0.0, 1.0, tolerance=0.1),
     )
     matrices = (
         Prediction(name, "trace-moment", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
-        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.2),
+        Prediction(name, "trace-moment", Kind.SPREAD, -1.0, -0.5, tolerance=0.15),
         Prediction(name, "spectral-distance", Kind.BIAS, -1.0, -0.5, tolerance=0.2),
         Prediction(name, "largest-eigenvalue", Kind.BIAS, -2 / 3, -1.0, tolerance=0.15, correction=1 / 3),
         Prediction(name, "largest-eigenvalue", Kind.SPREAD, -2 / 3, -1.0, tolerance=0.15, correction=2 / 3),
