@@ -38,6 +38,9 @@ CONTINUOUS: dict[str, Call] = {
     "constant": lambda x: 0 * x + 3.0,
     "a number": lambda x: 3.0,
     "beside the range": lambda x: (x > 100) + torch.sin(x),
+    "heavy tail": lambda x: torch.exp(6 * x),
+    "cubic root": lambda x: x.sign() * x.abs() ** (1 / 3),
+    "nearly always 0": lambda x: torch.relu(x - 2),
     "offset": lambda x: 1e3 + torch.sin(x),
 }
 
@@ -58,6 +61,9 @@ JUMPING: dict[str, Call] = {
     "half an autograd": lambda x: x + torch.sin(x.detach()),
     "autograd of its own": lambda x: torch.from_numpy(x.detach().numpy() ** 2),
     "refuses autograd": lambda x: torch.from_numpy(x.numpy() ** 2),
+    "beside a heavy tail": lambda x: torch.sign(x) + torch.exp(6 * x),
+    "far above 0": lambda x: 1e6 + torch.sign(x),
+    "half a line without autograd": lambda x: torch.where(x > 1.5, x.detach(), x),
     "wrong autograd": lambda x: (x - x.detach()) * 2 + torch.sin(x.detach()),
 }
 
@@ -81,6 +87,8 @@ def test_functions_that_are_defined_where_they_are_evaluated() -> None:
         (torch.maximum, (False, False)),
         (lambda x, y: (x > y).to(x.dtype), (True, True)),
         (lambda x, y: x + y.detach(), (False, True)),
+        (lambda x, y: torch.sign(x) * torch.relu(y - 2), (True, False)),
+        (lambda x, y: torch.where(y > 1.5, x.detach(), x), (True, False)),
     ],
 )
 def test_every_argument_is_judged_alone(call: Call, wanted: tuple[bool, ...]) -> None:
