@@ -36,7 +36,8 @@ CLAIM = Claim(
     statement="Independent symmetric matrices A, B and a diagonal D become free: tr(ABAB)/n, tr(ADAD)/n and moments of "
     "A + B and A + D tend to those of free variables; given D they are off by 1/n and scatter by 1/n.",
     source="Voiculescu 1991; Dykema 1993; Yang 2020, arXiv:2009.10685",
-    rival="Mixed moments are those of independent variables that commute.",
+    rival="Mixed moments are those of independent variables that commute; traces scatter like n^(-1/2), and "
+    "are off by it; programs scatter like 1/n.",
     experiment="free-independence",
     sweeps={
         "smoke": sweep({16: 192, 32: 192, 64: 128, 128: 64}, SETTINGS, every=2),

@@ -56,7 +56,8 @@ CLAIM = Claim(
     "by 1/n and scatter by 1/n, eigenvalues lie within 1/n of the semicircle's quantiles, the largest within n^(-2/3) "
     "of 2.",
     source="Wigner 1955; Tracy & Widom 1996, arXiv:solv-int/9509007; Yang 2020, arXiv:2009.10685",
-    rival="Eigenvalues are independent; moments are a central limit's, or those of a W independent of Wᵀ.",
+    rival="Eigenvalues are independent; moments are a central limit's, or those of a W independent of Wᵀ; the edge "
+    "is reached by 1/n.",
     experiment="semicircle",
     sweeps={
         "smoke": sweep({16: 192, 32: 192, 64: 128, 128: 64}, SETTINGS, VARIANTS, every=2),
